@@ -1,0 +1,112 @@
+/** Where each stream stands (promise 1). Everything here runs inside the transaction of a page or of a run's change. */
+import { and, eq, sql } from 'drizzle-orm';
+import type { Orm } from './client.ts';
+import type { Lease } from './leases.ts';
+import { checkpoints, type RunMode, type StreamName, syncPages } from './schema-sync.ts';
+
+export type Checkpoint = typeof checkpoints.$inferSelect;
+/** A pass under way: from its first cursor to the end, through any number of runs. */
+export type Pass = Checkpoint & { passRunId: string; passMode: RunMode };
+
+const at = (customerId: string, stream: StreamName) =>
+  and(eq(checkpoints.customerId, customerId), eq(checkpoints.stream, stream));
+
+/** Null where the stream was never read: "could not be read" throws and is never taken for that. */
+export async function readCheckpoint(
+  orm: Orm,
+  customerId: string,
+  stream: StreamName,
+): Promise<Checkpoint | null> {
+  const [row] = await orm.select().from(checkpoints).where(at(customerId, stream));
+  return row ?? null;
+}
+
+export function isUnderWay(checkpoint: Checkpoint | null): checkpoint is Pass {
+  return checkpoint !== null && checkpoint.passRunId !== null && checkpoint.passMode !== null;
+}
+
+/** Starts a pass at the first cursor; one that was under way is given up. `startTime` null: everything. */
+export async function beginPass(
+  orm: Orm,
+  lease: Lease,
+  stream: StreamName,
+  pass: { runId: string; mode: RunMode; startTime: Date | null },
+): Promise<Pass> {
+  const old = await readCheckpoint(orm, lease.customerId, stream);
+  if (isUnderWay(old)) await forgetPages(orm, old.passRunId, stream);
+  const values = {
+    cursor: null,
+    epoch: lease.epoch,
+    pagesDone: 0,
+    passRunId: pass.runId,
+    passMode: pass.mode,
+    passStartedAt: sql`now()`,
+    passStartTime: pass.startTime,
+    passWatermark: null,
+    passPartial: false,
+    updatedAt: sql`now()`,
+  };
+  const [row] = await orm
+    .insert(checkpoints)
+    .values({ customerId: lease.customerId, stream, ...values })
+    .onConflictDoUpdate({ target: [checkpoints.customerId, checkpoints.stream], set: values })
+    .returning();
+  return row as Pass;
+}
+
+/** The pages of one pass form a chain: each commit names the cursor it came from. A break here is a defect of ours. */
+export class BrokenChainError extends Error {
+  constructor(stream: StreamName) {
+    super(`the ${stream} page that was to be committed does not follow the one before it`);
+    this.name = 'BrokenChainError';
+  }
+}
+
+/**
+ * Moves the checkpoint past a page. At the last page the pass ends: its watermark counts from now on, unless a provider
+ * was missing from it, and the record of its pages goes.
+ * @throws BrokenChainError where the checkpoint is not at the page's cursor.
+ */
+export async function advance(
+  orm: Orm,
+  lease: Lease,
+  pass: Pass,
+  page: { cursor: string | null; nextCursor: string | null; latest: string | null; partial: boolean },
+): Promise<void> {
+  const seen = sql`greatest(${checkpoints.passWatermark}, ${page.latest}::timestamptz)`;
+  const partial = sql`(${checkpoints.passPartial} OR ${page.partial})`;
+  // Never later than the pass began: a transaction dated in the future must not hide those before it. LEAST skips NULLs,
+  // and a pass that saw no time at all must not claim one.
+  const capped = sql`CASE WHEN ${seen} IS NOT NULL THEN least(${seen}, ${checkpoints.passStartedAt}) END`;
+  const reached = sql`greatest(${checkpoints.watermark}, ${capped})`;
+  const common = { epoch: lease.epoch, pagesDone: sql`${checkpoints.pagesDone} + 1`, updatedAt: sql`now()` };
+  const next =
+    page.nextCursor === null
+      ? {
+          cursor: null,
+          watermark: sql`CASE WHEN ${partial} THEN ${checkpoints.watermark} ELSE ${reached} END`,
+          passRunId: null,
+          passMode: null,
+          passStartedAt: null,
+          passStartTime: null,
+          passWatermark: null,
+          passPartial: false,
+        }
+      : { cursor: page.nextCursor, passWatermark: seen, passPartial: partial };
+  const { rowCount } = await orm
+    .update(checkpoints)
+    .set({ ...common, ...next })
+    .where(
+      and(
+        at(lease.customerId, pass.stream),
+        eq(checkpoints.passRunId, pass.passRunId),
+        sql`${checkpoints.cursor} IS NOT DISTINCT FROM ${page.cursor}`,
+      ),
+    );
+  if (rowCount !== 1) throw new BrokenChainError(pass.stream);
+  if (page.nextCursor === null) await forgetPages(orm, pass.passRunId, pass.stream);
+}
+
+async function forgetPages(orm: Orm, passRunId: string, stream: StreamName): Promise<void> {
+  await orm.delete(syncPages).where(and(eq(syncPages.passRunId, passRunId), eq(syncPages.stream, stream)));
+}

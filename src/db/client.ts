@@ -1,0 +1,101 @@
+import { drizzle, type NodePgDatabase } from 'drizzle-orm/node-postgres';
+import pg from 'pg';
+import { toDatabaseError } from './errors.ts';
+
+/** drizzle over a pool or over one connection's transaction. */
+export type Orm = NodePgDatabase<Record<string, never>>;
+
+/** One open transaction: `orm` for ordinary statements, `query` for the prepared set-based ones. */
+export type Transaction = {
+  orm: Orm;
+  /** Runs `text` as a prepared statement under `name`: parsed and planned once a connection. */
+  query<Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]): Promise<Row[]>;
+  /** Runs `work` so that its failure undoes its own statements only; the transaction goes on. */
+  savepoint<T>(work: () => Promise<T>): Promise<T>;
+};
+
+/**
+ * The only way to Postgres. Everything that goes wrong inside `run` or `transaction` leaves it as a `DatabaseError`
+ * without parameters; what other code throws passes through, after the transaction was rolled back.
+ */
+export type Database = {
+  run<T>(work: (orm: Orm) => Promise<T>): Promise<T>;
+  transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+};
+
+export type DatabaseOptions = {
+  url: string;
+  /** Connections at most. A sync needs one at a time, a token refresh one more. */
+  maxConnections: number;
+  /** Called when an idle connection breaks: the pool replaces it, and an unheard error would end the process. */
+  onIdleError?: (error: unknown) => void;
+};
+
+/** Opens a pool; connects at the first use. */
+export function openDatabase({ url, maxConnections, onIdleError }: DatabaseOptions): Database {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: maxConnections,
+    connectionTimeoutMillis: 10_000,
+    application_name: 'calico-sync',
+    // No statement of ours takes seconds, and a session that died in a transaction must not hold its locks for ever.
+    statement_timeout: 60_000,
+    idle_in_transaction_session_timeout: 120_000,
+  });
+  pool.on('error', (error) => onIdleError?.(toDatabaseError(error)));
+  const orm = drizzle(pool);
+
+  return {
+    run: (work) => translated(() => work(orm)),
+    transaction: (work) => translated(() => inTransaction(pool, work)),
+    close: () => pool.end(),
+  };
+}
+
+async function translated<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw toDatabaseError(error);
+  }
+}
+
+async function inTransaction<T>(pool: pg.Pool, work: (tx: Transaction) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  const onError = (error: Error) => {
+    broken = error;
+  };
+  client.on('error', onError);
+  try {
+    await client.query('BEGIN');
+    const result = await work({
+      orm: drizzle(client),
+      query: async (name, text, values) => (await client.query({ name, text, values })).rows,
+      savepoint: (attempt) => translated(() => withSavepoint(client, attempt)),
+    });
+    await client.query('COMMIT');
+    return result;
+  } catch (error) {
+    await client.query('ROLLBACK').catch(onError);
+    throw error;
+  } finally {
+    client.off('error', onError);
+    client.release(broken);
+  }
+}
+
+/** Savepoints of one name nest: RELEASE and ROLLBACK TO mean the innermost. */
+async function withSavepoint<T>(client: pg.PoolClient, work: () => Promise<T>): Promise<T> {
+  await client.query('SAVEPOINT attempt');
+  try {
+    const result = await work();
+    await client.query('RELEASE SAVEPOINT attempt');
+    return result;
+  } catch (error) {
+    await client.query('ROLLBACK TO SAVEPOINT attempt');
+    await client.query('RELEASE SAVEPOINT attempt');
+    throw error;
+  }
+}

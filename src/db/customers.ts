@@ -1,0 +1,138 @@
+/** Customers: who is synced and when. Every change that must stop a running sync raises the epoch, which fences it. */
+import { and, asc, eq, inArray, isNotNull, type SQL, sql } from 'drizzle-orm';
+import type { Orm } from './client.ts';
+import { isDue } from './leases.ts';
+import { TRANSACTION_KINDS } from './schema.ts';
+import { type CustomerStatus, customers, type RunMode, type RunTrigger } from './schema-sync.ts';
+
+export type Customer = typeof customers.$inferSelect;
+
+/** What adding did: `resumed` names the status in which the customer had stopped for want of credentials. */
+export type Added = { known: boolean; resumed: CustomerStatus | null; status: CustomerStatus };
+
+/**
+ * Adds a customer, due at once. One that is known keeps its rows and checkpoints; where it had stopped because its
+ * credentials or rights failed it becomes active and due again. A paused one stays paused.
+ */
+export async function addCustomer(orm: Orm, customerId: string, everyMs: number | null): Promise<Added> {
+  const interval = everyMs === null ? null : sql`make_interval(secs => ${everyMs / 1000})`;
+  const inserted = await orm
+    .insert(customers)
+    .values({ customerId, syncInterval: interval })
+    .onConflictDoNothing();
+  if (inserted.rowCount === 1) return { known: false, resumed: null, status: 'active' };
+
+  const [known] = await orm
+    .select()
+    .from(customers)
+    .where(eq(customers.customerId, customerId))
+    .for('update');
+  const status = known?.status ?? 'active';
+  const resumes = status !== 'active' && status !== 'paused';
+  await orm
+    .update(customers)
+    .set({
+      ...(interval ? { syncInterval: interval } : {}),
+      ...(resumes
+        ? {
+            status: 'active',
+            statusReason: null,
+            notBefore: null,
+            nextSyncAt: sql`now()`,
+            requestedTrigger: 'credentials',
+          }
+        : {}),
+    })
+    .where(eq(customers.customerId, customerId));
+  return { known: true, resumed: resumes ? status : null, status: resumes ? 'active' : status };
+}
+
+export async function findCustomer(orm: Orm, customerId: string): Promise<Customer | null> {
+  const [row] = await orm.select().from(customers).where(eq(customers.customerId, customerId));
+  return row ?? null;
+}
+
+/** Customers by id, up to `limit` after `after`. */
+export async function listCustomers(orm: Orm, limit: number, after = ''): Promise<Customer[]> {
+  return orm
+    .select()
+    .from(customers)
+    .where(sql`${customers.customerId} > ${after}`)
+    .orderBy(asc(customers.customerId))
+    .limit(limit);
+}
+
+/** Those that are due and that nobody works on, the longest due first. */
+export async function listDueCustomers(orm: Orm, limit: number): Promise<string[]> {
+  const rows = await orm
+    .select({ customerId: customers.customerId })
+    .from(customers)
+    .where(isDue)
+    .orderBy(asc(customers.nextSyncAt))
+    .limit(limit);
+  return rows.map((row) => row.customerId);
+}
+
+/** Ends the customer's lease: a worker at it is fenced at its next commit. */
+const fence = { epoch: sql`${customers.epoch} + 1`, leaseUntil: null };
+
+/** Stops an active customer's schedule, a running sync included. False where it is not active. */
+export async function pauseCustomer(orm: Orm, customerId: string, reason: string): Promise<boolean> {
+  const { rowCount } = await orm
+    .update(customers)
+    .set({ status: 'paused', statusReason: reason, ...fence })
+    .where(and(eq(customers.customerId, customerId), eq(customers.status, 'active')));
+  return rowCount === 1;
+}
+
+/** Starts a paused customer again, at its checkpoint and at once. False where it is not paused. */
+export async function resumeCustomer(orm: Orm, customerId: string): Promise<boolean> {
+  const { rowCount } = await orm
+    .update(customers)
+    .set({ status: 'active', statusReason: null, nextSyncAt: sql`now()` })
+    .where(and(eq(customers.customerId, customerId), eq(customers.status, 'paused')));
+  return rowCount === 1;
+}
+
+/**
+ * Forgets a customer: its schedule, checkpoints and tokens. What was synced and what was set aside stays for audits,
+ * unless `purge` asks for it to go too. False where the customer is unknown.
+ */
+export async function removeCustomer(orm: Orm, customerId: string, purge: boolean): Promise<boolean> {
+  const { rowCount } = await orm.delete(customers).where(eq(customers.customerId, customerId));
+  const tables = ['checkpoints', 'provider_status', ...(purge ? PURGED_TABLES : [])];
+  for (const table of tables) {
+    await orm.execute(sql`DELETE FROM ${sql.raw(`calico.${table}`)} WHERE customer_id = ${customerId}`);
+  }
+  return rowCount === 1;
+}
+
+const PURGED_TABLES = [
+  ...['asset_positions', 'asset_position_history', 'transaction_fees', 'quarantined_records', 'dead_letters'],
+  ...TRANSACTION_KINDS.map((kind) => `${kind}_transactions`),
+  'sync_runs',
+];
+
+/**
+ * Makes customers due now and remembers why; the request outlives the queue (promise 8). A run under way is followed by
+ * another. `ids` null: every active customer. Returns those that will run; the paused and stopped are left out.
+ */
+export async function requestSync(
+  orm: Orm,
+  ids: readonly string[] | null,
+  mode: RunMode,
+  trigger: RunTrigger,
+): Promise<string[]> {
+  const chosen: SQL =
+    ids === null ? isNotNull(customers.customerId) : inArray(customers.customerId, [...ids]);
+  const rows = await orm
+    .update(customers)
+    .set({
+      nextSyncAt: sql`least(${customers.nextSyncAt}, now())`,
+      requestedTrigger: trigger,
+      ...(mode === 'full' ? { requestedMode: mode } : {}),
+    })
+    .where(and(chosen, eq(customers.status, 'active')))
+    .returning({ customerId: customers.customerId });
+  return rows.map((row) => row.customerId);
+}

@@ -1,0 +1,65 @@
+/** One writer a customer (promise 2): a lease by the database's clock, and an epoch that rises with each. */
+import { and, eq, isNull, lte, or, type SQL, sql } from 'drizzle-orm';
+import type { Orm } from './client.ts';
+import { customers } from './schema-sync.ts';
+
+/** Who may write for a customer: whoever names the epoch of its row while the lease runs. */
+export type Lease = { customerId: string; epoch: bigint };
+
+/** The lease is over, or another worker holds a later one: nothing may be written any more. */
+export class LeaseLostError extends Error {
+  constructor(customerId: string) {
+    super(`the lease on customer ${customerId} is lost: another worker may hold it`);
+    this.name = 'LeaseLostError';
+  }
+}
+
+// clock_timestamp(), not now(): a transaction that waited for the row's lock must see the time that it got it.
+const CLOCK = sql`clock_timestamp()`;
+const after = (ms: number): SQL => sql`${CLOCK} + make_interval(secs => ${ms / 1000})`;
+const isReached = (column: typeof customers.leaseUntil | typeof customers.notBefore) =>
+  or(isNull(column), lte(column, CLOCK));
+
+/** Active, due, past its wait, and nobody is at it. */
+export const isDue = and(
+  eq(customers.status, 'active'),
+  lte(customers.nextSyncAt, CLOCK),
+  isReached(customers.notBefore),
+  isReached(customers.leaseUntil),
+);
+
+/** Takes the lease of a customer that is due; null where it is not, or another worker was first. */
+export async function acquireLease(orm: Orm, customerId: string, leaseMs: number): Promise<Lease | null> {
+  const [row] = await orm
+    .update(customers)
+    .set({ epoch: sql`${customers.epoch} + 1`, leaseUntil: after(leaseMs) })
+    .where(and(eq(customers.customerId, customerId), isDue))
+    .returning({ epoch: customers.epoch });
+  return row ? { customerId, epoch: row.epoch } : null;
+}
+
+/** The row of this lease while it runs. */
+const isHeld = ({ customerId, epoch }: Lease) =>
+  and(
+    eq(customers.customerId, customerId),
+    eq(customers.epoch, epoch),
+    sql`${customers.leaseUntil} > ${CLOCK}`,
+  );
+
+/** Prolongs a lease that still runs; one that ran out stays lost even if nobody took it. */
+export async function renewLease(orm: Orm, lease: Lease, leaseMs: number): Promise<boolean> {
+  const { rowCount } = await orm
+    .update(customers)
+    .set({ leaseUntil: after(leaseMs) })
+    .where(isHeld(lease));
+  return rowCount === 1;
+}
+
+/**
+ * Locks the customer's row until the transaction ends, so that no other lease can begin before it is committed.
+ * @throws LeaseLostError
+ */
+export async function holdLease(orm: Orm, lease: Lease): Promise<void> {
+  const rows = await orm.select({ held: sql`1` }).from(customers).where(isHeld(lease)).for('update');
+  if (rows.length !== 1) throw new LeaseLostError(lease.customerId);
+}

@@ -1,0 +1,127 @@
+/** Asset positions and their history, written a page at a time. */
+import type { Transaction } from './client.ts';
+import { seenInPass } from './passes.ts';
+import { assetPositionHistory, assetPositions } from './schema.ts';
+import type { PageOwner, Written } from './transactions.ts';
+import { upsertRows } from './upsert.ts';
+
+/** One position. Absent parts of the key are ''; `raw` is JSON text, `contentHash` is `\x…`. */
+export type PositionRow = {
+  providerId: string;
+  accountId: string;
+  assetSymbol: string;
+  network: string;
+  contractAddress: string;
+  quantity: string;
+  valueAmount: string | null;
+  valueCurrency: string | null;
+  costBasisAmount: string | null;
+  costBasisCurrency: string | null;
+  asOf: string | null;
+  raw: string | null;
+  contentHash: string;
+};
+
+type Existing = { ord: number; same: boolean; sameState: boolean; firstSeenAt: string; removed: boolean };
+
+const KEY = ['provider_id', 'account_id', 'asset_symbol', 'network', 'contract_address'];
+const STATE = ['quantity', 'value_amount', 'value_currency', 'cost_basis_amount', 'cost_basis_currency'];
+const tuple = (alias: string, columns: readonly string[]) =>
+  `(${columns.map((column) => `${alias}.${column}`).join(', ')})`;
+
+const FIND_EXISTING = `
+SELECT i.ord::int, p.content_hash = i.content_hash AS same,
+  ${tuple('p', STATE)} IS NOT DISTINCT FROM ${tuple('i', STATE)} AS "sameState",
+  p.first_seen_at::text AS "firstSeenAt", p.removed_at IS NOT NULL AS removed
+FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+    $7::numeric[], $8::numeric[], $9::text[], $10::numeric[], $11::text[], $12::bytea[])
+  WITH ORDINALITY AS i(${[...KEY, ...STATE].join(', ')}, content_hash, ord)
+JOIN calico.asset_positions p ON p.customer_id = $1 AND ${tuple('p', KEY)} = ${tuple('i', KEY)}`;
+
+const CLOSE_HISTORY = `
+UPDATE calico.asset_position_history h SET valid_to = now()
+FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[]) AS i(${KEY.join(', ')})
+WHERE h.customer_id = $1 AND ${tuple('h', KEY)} = ${tuple('i', KEY)} AND h.valid_to IS NULL`;
+
+/**
+ * Writes a page's positions, each key at most once in `rows`. A new state (quantity, value or cost) ends the old one in
+ * the history; a new `as_of` alone only moves the current row. A key that an earlier page of the same pass held in
+ * another state is not written: it is returned as a conflict.
+ */
+export async function writePositions(
+  tx: Transaction,
+  owner: PageOwner,
+  rows: readonly PositionRow[],
+): Promise<Written> {
+  const existing = await findExisting(tx, owner.customerId, rows);
+  const suspects = rows.flatMap((_row, index) => (existing.get(index)?.sameState === false ? [index] : []));
+  const conflicts = await seenInPass(tx, owner.passRunId, 'assets', suspects, (index) => keyOf(rows[index]));
+  const conflicting = new Set(conflicts);
+
+  const written: Written = { inserted: 0, updated: 0, unchanged: 0, conflicts };
+  const changed: (typeof assetPositions.$inferInsert)[] = [];
+  const newStates: PositionRow[] = [];
+  for (const [index, row] of rows.entries()) {
+    const old = existing.get(index);
+    if (conflicting.has(index)) continue;
+    if (old?.same && !old.removed) {
+      written.unchanged++;
+      continue;
+    }
+    if (old) written.updated++;
+    else written.inserted++;
+    const values = { ...row, customerId: owner.customerId, lastRunId: owner.runId };
+    // undefined: the column's default, now()
+    changed.push(old ? { ...values, firstSeenAt: old.firstSeenAt } : values);
+    if (!old?.sameState || old.removed) newStates.push(row);
+  }
+
+  await upsertRows(tx, assetPositions, changed);
+  if (newStates.length > 0) {
+    await tx.query('close_history', CLOSE_HISTORY, [owner.customerId, ...keyArrays(newStates)]);
+    const states = newStates.map((row) => ({
+      ...row,
+      customerId: owner.customerId,
+      lastRunId: owner.runId,
+    }));
+    await upsertRows(tx, assetPositionHistory, states);
+  }
+  return written;
+}
+
+export type PositionKey = Pick<
+  PositionRow,
+  'providerId' | 'accountId' | 'assetSymbol' | 'network' | 'contractAddress'
+>;
+
+/** The key of a position in `sync_pages` and in quarantine; JSON, so that no part runs into the next. */
+export function keyOf(row: PositionKey | undefined): string {
+  if (!row) return '';
+  return JSON.stringify([row.providerId, row.accountId, row.assetSymbol, row.network, row.contractAddress]);
+}
+
+async function findExisting(
+  tx: Transaction,
+  customerId: string,
+  rows: readonly PositionRow[],
+): Promise<Map<number, Existing>> {
+  const found = await tx.query<Existing>('find_positions', FIND_EXISTING, [
+    customerId,
+    ...keyArrays(rows),
+    rows.map((row) => row.quantity),
+    rows.map((row) => row.valueAmount),
+    rows.map((row) => row.valueCurrency),
+    rows.map((row) => row.costBasisAmount),
+    rows.map((row) => row.costBasisCurrency),
+    rows.map((row) => row.contentHash),
+  ]);
+  return new Map(found.map((row) => [row.ord - 1, row]));
+}
+
+const keyArrays = (rows: readonly PositionRow[]) => [
+  rows.map((row) => row.providerId),
+  rows.map((row) => row.accountId),
+  rows.map((row) => row.assetSymbol),
+  rows.map((row) => row.network),
+  rows.map((row) => row.contractAddress),
+];

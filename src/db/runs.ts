@@ -1,0 +1,234 @@
+/** Runs and their receipts. A run is opened, put off and ended here; each change holds the lease. */
+import { and, desc, eq, inArray, type SQL, sql } from 'drizzle-orm';
+import { isUnderWay, readCheckpoint } from './checkpoints.ts';
+import type { Orm } from './client.ts';
+import { holdLease, type Lease } from './leases.ts';
+import {
+  type CustomerStatus,
+  customers,
+  type RunMode,
+  type RunStatus,
+  type StreamName,
+  syncRunStreams,
+  syncRuns,
+} from './schema-sync.ts';
+
+export type Run = typeof syncRuns.$inferSelect;
+/** One stream's part of a run's receipt (promise 3). */
+export type Receipt = typeof syncRunStreams.$inferSelect;
+
+const isOpen = inArray(syncRuns.status, ['running', 'waiting']);
+const isRun = (run: Pick<Run, 'runId'>) => eq(syncRuns.runId, run.runId);
+
+/**
+ * The run that this lease is for: the one that was put off, or a new one. A run that another worker left `running`
+ * becomes `abandoned`; its pass goes on at the checkpoint in a run of its own.
+ * A new run is full where one was asked for, none was done within `fullEveryMs`, or a full pass is under way.
+ */
+export async function openRun(orm: Orm, lease: Lease, fullEveryMs: number): Promise<Run> {
+  const [open] = await orm
+    .select()
+    .from(syncRuns)
+    .where(and(eq(syncRuns.customerId, lease.customerId), isOpen));
+  if (open?.status === 'waiting') {
+    const [run] = await orm
+      .update(syncRuns)
+      .set({ status: 'running', epoch: lease.epoch })
+      .where(isRun(open))
+      .returning();
+    return one(run);
+  }
+  if (open) {
+    const reason = 'its worker ended without a word; the next run goes on at its checkpoint';
+    await orm
+      .update(syncRuns)
+      .set({ status: 'abandoned', finishedAt: sql`now()`, reason })
+      .where(isRun(open));
+  }
+  const [run] = await orm
+    .insert(syncRuns)
+    .values({ ...(await nextRun(orm, lease, fullEveryMs)), customerId: lease.customerId, epoch: lease.epoch })
+    .returning();
+  await orm
+    .update(customers)
+    .set({ requestedMode: null, requestedTrigger: null })
+    .where(eq(customers.customerId, lease.customerId));
+  return one(run);
+}
+
+async function nextRun(orm: Orm, lease: Lease, fullEveryMs: number): Promise<Pick<Run, 'mode' | 'trigger'>> {
+  const fullIsDue = sql<boolean>`coalesce(${customers.lastFullAt} <= now() - make_interval(secs => ${fullEveryMs / 1000}), true)`;
+  const [asked] = await orm
+    .select({
+      mode: customers.requestedMode,
+      trigger: customers.requestedTrigger,
+      followUps: customers.followUps,
+      fullIsDue,
+    })
+    .from(customers)
+    .where(eq(customers.customerId, lease.customerId));
+  const checkpoint = await readCheckpoint(orm, lease.customerId, 'transactions');
+  const fullUnderWay = isUnderWay(checkpoint) && checkpoint.passMode === 'full';
+  const mode: RunMode = asked?.mode === 'full' || asked?.fullIsDue || fullUnderWay ? 'full' : 'incremental';
+  return { mode, trigger: asked?.trigger ?? (asked?.followUps ? 'follow_up' : 'schedule') };
+}
+
+/** Puts a run off: it holds no lease and no worker for `delayMs`, and goes on as the same run. */
+export async function suspendRun(
+  orm: Orm,
+  lease: Lease,
+  run: Pick<Run, 'runId'>,
+  pause: {
+    reason: string;
+    delayMs: number;
+    attempts: number;
+    waitingFor: string | null;
+    waitingSince: Date | null;
+  },
+): Promise<void> {
+  await holdLease(orm, lease);
+  const { delayMs, ...state } = pause;
+  await orm
+    .update(syncRuns)
+    .set({ status: 'waiting', ...state })
+    .where(isRun(run));
+  await orm
+    .update(customers)
+    .set({ notBefore: sql`clock_timestamp() + make_interval(secs => ${delayMs / 1000})`, leaseUntil: null })
+    .where(eq(customers.customerId, lease.customerId));
+}
+
+export type Ending = {
+  status: Extract<RunStatus, 'succeeded' | 'partial' | 'failed' | 'dead_lettered'>;
+  reason: string | null;
+  /** The customer's new status, where the run's end stops its schedule. */
+  stop: Exclude<CustomerStatus, 'active' | 'paused'> | null;
+  /** Look again sooner than the schedule says, if that was not done too often already. */
+  followUp: boolean;
+  /** Did every stream reach its end? A full run that did is the last full one. */
+  complete: boolean;
+};
+
+/** Ends a run and moves its customer's schedule: only here does `next_sync_at` move forward. */
+export async function endRun(
+  orm: Orm,
+  lease: Lease,
+  run: Pick<Run, 'runId' | 'mode'>,
+  ending: Ending,
+  syncIntervalMs: number,
+): Promise<void> {
+  await holdLease(orm, lease);
+  await orm
+    .update(syncRuns)
+    .set({ status: ending.status, reason: ending.reason, finishedAt: sql`now()`, waitingFor: null })
+    .where(isRun(run));
+  const slot = nextSlot(syncIntervalMs);
+  const next = ending.followUp ? soonerThan(slot) : slot;
+  await orm
+    .update(customers)
+    .set({
+      leaseUntil: null,
+      notBefore: null,
+      // A request that came while this run was under way is due at once.
+      nextSyncAt: sql`CASE WHEN ${customers.requestedTrigger} IS NOT NULL THEN now() ELSE ${next} END`,
+      followUps: ending.followUp ? sql`${customers.followUps} + 1` : 0,
+      ...(ending.status === 'succeeded' ? { lastSuccessAt: sql`now()` } : {}),
+      ...(ending.complete && run.mode === 'full' ? { lastFullAt: sql`now()` } : {}),
+      ...(ending.stop ? { status: ending.stop, statusReason: ending.reason } : {}),
+    })
+    .where(eq(customers.customerId, lease.customerId));
+}
+
+/**
+ * The customer's next start: its own place in the interval, by a hash of its id, so that starts are spread evenly
+ * however they were added; at least half an interval from now.
+ */
+function nextSlot(syncIntervalMs: number) {
+  const interval = sql`coalesce(extract(epoch FROM ${customers.syncInterval}), ${syncIntervalMs / 1000}::numeric)`;
+  const place = sql`mod(abs(hashtextextended(${customers.customerId}, 0)::numeric), 1000000) / 1000000 * ${interval}`;
+  const earliest = sql`(extract(epoch FROM now()) + ${interval} / 2)`;
+  return sql`to_timestamp((ceil((${earliest} - ${place}) / ${interval}) * ${interval} + ${place})::float8)`;
+}
+
+/** Follow-ups after a partial run: 5, 15 and 45 minutes, then the schedule again (response-codes.md, 206). */
+function soonerThan(slot: SQL) {
+  const followUp = sql`now() + interval '5 minutes' * power(3, ${customers.followUps})`;
+  return sql`CASE WHEN ${customers.followUps} < 3 THEN least(${slot}, ${followUp}) ELSE ${slot} END`;
+}
+
+/** Says of a run whose lease was lost that its worker was alive and wrote nothing more. */
+export async function markFenced(orm: Orm, run: Pick<Run, 'runId'>): Promise<void> {
+  const reason = 'its lease ran out or was taken; what it had not committed was not written';
+  await orm
+    .update(syncRuns)
+    .set({ status: 'fenced', reason, finishedAt: sql`coalesce(${syncRuns.finishedAt}, now())` })
+    .where(and(isRun(run), inArray(syncRuns.status, ['running', 'abandoned'])));
+}
+
+/** Remembers, once each, what a run has done that must not be done again when it goes on. */
+export async function noteInRun(
+  orm: Orm,
+  run: Pick<Run, 'runId'>,
+  done: Partial<Pick<Run, 'refreshed' | 'restarted' | 'providersDown'>>,
+): Promise<void> {
+  await orm.update(syncRuns).set(done).where(isRun(run));
+}
+
+export type Counts = Pick<
+  Receipt,
+  'fetched' | 'inserted' | 'updated' | 'unchanged' | 'duplicates' | 'quarantined'
+>;
+
+/** Adds a page to a run's receipt; the first success after failures also clears the count of tries. */
+export async function addPage(
+  orm: Orm,
+  run: Pick<Run, 'runId' | 'attempts' | 'waitingSince'>,
+  stream: StreamName,
+  counts: Counts,
+  complete: boolean,
+): Promise<void> {
+  const plus = (column: keyof Counts | 'pages', by: number) => sql`${syncRunStreams[column]} + ${by}`;
+  const { fetched, inserted, updated, unchanged, duplicates, quarantined } = counts;
+  await orm
+    .insert(syncRunStreams)
+    .values({ runId: run.runId, stream, pages: 1, ...counts, complete })
+    .onConflictDoUpdate({
+      target: [syncRunStreams.runId, syncRunStreams.stream],
+      set: {
+        pages: plus('pages', 1),
+        fetched: plus('fetched', fetched),
+        inserted: plus('inserted', inserted),
+        updated: plus('updated', updated),
+        unchanged: plus('unchanged', unchanged),
+        duplicates: plus('duplicates', duplicates),
+        quarantined: plus('quarantined', quarantined),
+        complete,
+      },
+    });
+  if (run.attempts > 0 || run.waitingSince !== null) {
+    await orm.update(syncRuns).set({ attempts: 0, waitingSince: null, waitingFor: null }).where(isRun(run));
+  }
+}
+
+export async function readReceipts(orm: Orm, runId: string): Promise<Receipt[]> {
+  return orm
+    .select()
+    .from(syncRunStreams)
+    .where(eq(syncRunStreams.runId, runId))
+    .orderBy(syncRunStreams.stream);
+}
+
+/** The latest runs first, of one customer or of all. */
+export async function listRuns(orm: Orm, customerId: string | null, limit: number): Promise<Run[]> {
+  return orm
+    .select()
+    .from(syncRuns)
+    .where(customerId === null ? undefined : eq(syncRuns.customerId, customerId))
+    .orderBy(desc(syncRuns.startedAt))
+    .limit(limit);
+}
+
+function one(run: Run | undefined): Run {
+  if (!run) throw new Error('the run that was just written is not there');
+  return run;
+}

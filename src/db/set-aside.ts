@@ -1,0 +1,82 @@
+/** What could not go on, kept with its evidence (promise 4), and the providers that were down. */
+import { and, eq, sql } from 'drizzle-orm';
+import type { Orm, Transaction } from './client.ts';
+import { deadLetters, providerStatus, quarantinedRecords, type StreamName } from './schema-sync.ts';
+
+export type Problem = { path: string; message: string };
+
+/** A record that could not be read or stored. `rawText` is its exact source. */
+export type Quarantined = { recordKey: string; rawText: string; problems: Problem[] };
+
+/** Keeps records; one that is there already is counted, with its latest text. Keys are unique in `records`. */
+export async function quarantine(
+  orm: Orm,
+  owner: { customerId: string; runId: string; stream: StreamName },
+  records: readonly Quarantined[],
+): Promise<void> {
+  if (records.length === 0) return;
+  await orm
+    .insert(quarantinedRecords)
+    .values(records.map((record) => ({ ...record, ...owner })))
+    .onConflictDoUpdate({
+      target: [quarantinedRecords.customerId, quarantinedRecords.stream, quarantinedRecords.recordKey],
+      set: {
+        rawText: sql`excluded.raw_text`,
+        problems: sql`excluded.problems`,
+        runId: sql`excluded.run_id`,
+        lastSeenAt: sql`now()`,
+        timesSeen: sql`${quarantinedRecords.timesSeen} + 1`,
+        resolvedAt: null,
+      },
+    });
+}
+
+/** Records under these keys have landed: what was set aside of them is resolved. */
+export async function resolveQuarantined(
+  tx: Transaction,
+  owner: { customerId: string; stream: StreamName },
+  keys: readonly string[],
+): Promise<void> {
+  const text = `UPDATE calico.quarantined_records SET resolved_at = now()
+    WHERE customer_id = $1 AND stream = $2 AND record_key = ANY ($3::text[]) AND resolved_at IS NULL`;
+  await tx.query('resolve_quarantined', text, [owner.customerId, owner.stream, keys]);
+}
+
+/** Keeps the evidence of a run that cannot go on; returns its id. */
+export async function addDeadLetter(
+  orm: Orm,
+  letter: Omit<typeof deadLetters.$inferInsert, 'id' | 'createdAt' | 'replayedAt' | 'discardedAt'>,
+): Promise<string> {
+  const [row] = await orm.insert(deadLetters).values(letter).returning({ id: deadLetters.id });
+  return row?.id ?? '';
+}
+
+/** Marks providers down; one that is down already keeps since when. */
+export async function markProvidersDown(
+  orm: Orm,
+  customerId: string,
+  down: ReadonlyMap<string, string>,
+): Promise<void> {
+  if (down.size === 0) return;
+  await orm
+    .insert(providerStatus)
+    .values(
+      [...down].map(([providerId, cause]) => ({ customerId, providerId, state: 'down' as const, cause })),
+    )
+    .onConflictDoUpdate({
+      target: [providerStatus.customerId, providerStatus.providerId],
+      set: {
+        state: 'down',
+        cause: sql`excluded.cause`,
+        since: sql`CASE WHEN ${providerStatus.state} = 'down' THEN ${providerStatus.since} ELSE now() END`,
+      },
+    });
+}
+
+/** After a run that no provider was missing from: those that were down are back. */
+export async function markProvidersUp(orm: Orm, customerId: string): Promise<void> {
+  await orm
+    .update(providerStatus)
+    .set({ state: 'ok', cause: null, since: sql`now()`, lastOkAt: sql`now()` })
+    .where(and(eq(providerStatus.customerId, customerId), eq(providerStatus.state, 'down')));
+}

@@ -1,0 +1,201 @@
+/** The six transaction tables and their fees, written a page at a time. */
+import type { Transaction } from './client.ts';
+import { seenInPass } from './passes.ts';
+import { TRANSACTION_KINDS, type TransactionKind, transactionFees, transactionTables } from './schema.ts';
+import { upsertRows } from './upsert.ts';
+
+/** What all six kinds have, and the sides that some have; absent is null. `raw` is JSON text, `contentHash` is `\x…`. */
+export type TransactionRow = {
+  kind: TransactionKind;
+  providerId: string;
+  transactionId: string;
+  accountId: string | null;
+  occurredAt: string;
+  category: string | null;
+  subcategory: string | null;
+  inputAssetSymbol?: string | null;
+  inputContractAddress?: string | null;
+  inputAmount?: string | null;
+  inputValueAmount?: string | null;
+  inputValueCurrency?: string | null;
+  outputAssetSymbol?: string | null;
+  outputContractAddress?: string | null;
+  outputAmount?: string | null;
+  outputValueAmount?: string | null;
+  outputValueCurrency?: string | null;
+  fromAddress?: string | null;
+  toAddress?: string | null;
+  transactionHash: string | null;
+  network: string | null;
+  description: string | null;
+  raw: string | null;
+  contentHash: string;
+  fees: FeeRow[];
+};
+
+export type FeeRow = {
+  position: number;
+  feeType: string | null;
+  assetSymbol: string;
+  amount: string;
+  valueAmount: string | null;
+  valueCurrency: string | null;
+  raw: string | null;
+  contentHash: string;
+};
+
+/** Whose page it is: every row carries the run that last changed it. */
+export type PageOwner = { customerId: string; runId: string; passRunId: string };
+
+/** What became of a page's rows. `conflicts`: indexes of rows that were not written (promise 7). */
+export type Written = { inserted: number; updated: number; unchanged: number; conflicts: number[] };
+
+/** A row that is there already. */
+type Existing = {
+  ord: number;
+  kind: TransactionKind;
+  same: boolean;
+  otherIdentity: boolean;
+  firstSeenAt: string;
+  removed: boolean;
+};
+
+/** One probe of each home a record; LATERAL keeps it a nested loop over primary keys, whatever the statistics say. */
+const FIND_EXISTING = `
+SELECT i.ord::int, e.kind, e.content_hash = i.content_hash AS same,
+  (e.account_id, e.occurred_at, e.transaction_hash)
+    IS DISTINCT FROM (i.account_id, i.occurred_at, i.transaction_hash) AS "otherIdentity",
+  e.first_seen_at::text AS "firstSeenAt", e.removed_at IS NOT NULL AS removed
+FROM unnest($2::text[], $3::text[], $4::bytea[], $5::text[], $6::timestamptz[], $7::text[])
+  WITH ORDINALITY AS i(provider_id, transaction_id, content_hash, account_id, occurred_at, transaction_hash, ord)
+CROSS JOIN LATERAL (
+${TRANSACTION_KINDS.map(
+  (
+    kind,
+  ) => `  SELECT '${kind}' AS kind, content_hash, account_id, occurred_at, transaction_hash, first_seen_at, removed_at
+  FROM calico.${kind}_transactions t
+  WHERE t.customer_id = $1 AND t.provider_id = i.provider_id AND t.transaction_id = i.transaction_id`,
+).join('\n  UNION ALL\n')}
+) AS e`;
+
+/**
+ * Writes a page's transactions, each key at most once in `rows`. Unchanged rows are not touched; a transaction whose
+ * kind changed moves, with its `first_seen_at`; one that was marked removed and is back is live again.
+ * A row whose key another record of the same pass holds with another account, time or hash is not written: it is
+ * returned as a conflict.
+ */
+export async function writeTransactions(
+  tx: Transaction,
+  owner: PageOwner,
+  rows: readonly TransactionRow[],
+): Promise<Written> {
+  const existing = await findExisting(tx, owner.customerId, rows);
+  const suspects = rows.flatMap((_row, index) => (existing.get(index)?.otherIdentity ? [index] : []));
+  const conflicts = await seenInPass(tx, owner.passRunId, 'transactions', suspects, (index) =>
+    keyOf(rows[index]),
+  );
+  const conflicting = new Set(conflicts);
+
+  const written: Written = { inserted: 0, updated: 0, unchanged: 0, conflicts };
+  const changed: { row: TransactionRow; old: Existing | undefined }[] = [];
+  for (const [index, row] of rows.entries()) {
+    const old = existing.get(index);
+    if (conflicting.has(index)) continue;
+    if (old?.same && !old.removed && old.kind === row.kind) written.unchanged++;
+    else {
+      if (old) written.updated++;
+      else written.inserted++;
+      changed.push({ row, old });
+    }
+  }
+
+  for (const kind of TRANSACTION_KINDS) {
+    const leaving = changed.filter(({ row, old }) => old?.kind === kind && row.kind !== kind);
+    await deleteFrom(
+      tx,
+      kind,
+      owner.customerId,
+      leaving.map(({ row }) => row),
+    );
+  }
+  for (const kind of TRANSACTION_KINDS) {
+    const arriving = changed.filter(({ row }) => row.kind === kind);
+    const values = arriving.map(({ row, old }) => ({
+      ...row,
+      customerId: owner.customerId,
+      lastRunId: owner.runId,
+      // absent: the column's default, now()
+      ...(old ? { firstSeenAt: old.firstSeenAt } : {}),
+    }));
+    await upsertRows(tx, transactionTables[kind], values);
+  }
+  await writeFees(tx, owner, changed);
+  return written;
+}
+
+/** The key of a transaction in `sync_pages` and in quarantine; JSON, so that no part runs into the next. */
+export function keyOf(row: Pick<TransactionRow, 'providerId' | 'transactionId'> | undefined): string {
+  return row ? JSON.stringify([row.providerId, row.transactionId]) : '';
+}
+
+async function findExisting(
+  tx: Transaction,
+  customerId: string,
+  rows: readonly TransactionRow[],
+): Promise<Map<number, Existing>> {
+  const found = await tx.query<Existing>('find_transactions', FIND_EXISTING, [
+    customerId,
+    rows.map((row) => row.providerId),
+    rows.map((row) => row.transactionId),
+    rows.map((row) => row.contentHash),
+    rows.map((row) => row.accountId),
+    rows.map((row) => row.occurredAt),
+    rows.map((row) => row.transactionHash),
+  ]);
+  return new Map(found.map((row) => [row.ord - 1, row]));
+}
+
+async function deleteFrom(
+  tx: Transaction,
+  kind: TransactionKind,
+  customerId: string,
+  rows: readonly TransactionRow[],
+): Promise<void> {
+  if (rows.length === 0) return;
+  const text = `DELETE FROM calico.${kind}_transactions t
+    USING unnest($2::text[], $3::text[]) AS u(provider_id, transaction_id)
+    WHERE t.customer_id = $1 AND t.provider_id = u.provider_id AND t.transaction_id = u.transaction_id`;
+  const keys = [rows.map((row) => row.providerId), rows.map((row) => row.transactionId)];
+  await tx.query(`delete_${kind}`, text, [customerId, ...keys]);
+}
+
+/** Fees belong to their transaction's content: they are written with it, and those it no longer lists go. */
+async function writeFees(
+  tx: Transaction,
+  owner: PageOwner,
+  changed: readonly { row: TransactionRow; old: Existing | undefined }[],
+): Promise<void> {
+  const rewritten = changed.filter(({ old }) => old !== undefined).map(({ row }) => row);
+  if (rewritten.length > 0) {
+    const text = `DELETE FROM calico.transaction_fees f
+      USING unnest($2::text[], $3::text[], $4::int[]) AS u(provider_id, transaction_id, fees)
+      WHERE f.customer_id = $1 AND f.provider_id = u.provider_id AND f.transaction_id = u.transaction_id
+        AND f.position >= u.fees`;
+    await tx.query('delete_fees', text, [
+      owner.customerId,
+      rewritten.map((row) => row.providerId),
+      rewritten.map((row) => row.transactionId),
+      rewritten.map((row) => row.fees.length),
+    ]);
+  }
+  const fees = changed.flatMap(({ row: { providerId, transactionId, fees } }) =>
+    fees.map((fee) => ({
+      ...fee,
+      customerId: owner.customerId,
+      providerId,
+      transactionId,
+      lastRunId: owner.runId,
+    })),
+  );
+  await upsertRows(tx, transactionFees, fees);
+}

@@ -1,0 +1,176 @@
+import type { z } from 'zod';
+import { ENDPOINTS, type Endpoint, errorCode } from './contract.ts';
+import { CalicoError, type Failure, type FailureKind } from './errors.ts';
+import { parseExactJson } from './json.ts';
+import { isKnownCode, isSuccess } from './response-codes.ts';
+
+export type ClientOptions = {
+  apiUrl: string;
+  authUrl: string;
+  /** Up to the first byte of the answer, and again for its body. */
+  timeoutMs: number;
+  /** Of a body, decompressed. */
+  maxBodyBytes: number;
+  now: () => number;
+};
+
+export type Request = {
+  endpoint: Endpoint;
+  query?: Record<string, string>;
+  form?: URLSearchParams;
+  bearer?: string;
+  /** Whatever must not be quoted in evidence besides the bearer. */
+  secrets?: readonly string[];
+  signal: AbortSignal;
+};
+
+/** A success: 200, 201, 202 or 206 by the code that counts. */
+export type Answer = { code: number; body: unknown; text: string; failAs: FailWith };
+
+/** Makes the typed failure of an answer that came but does not make sense. */
+export type FailWith = (kind: FailureKind, detail: string) => CalicoError;
+
+export type CalicoClient = { send(request: Request): Promise<Answer> };
+
+const EVIDENCE_BYTES = 4096;
+
+/**
+ * Calico over HTTP: sends one request, once, and either answers or throws a `CalicoError` that says what happened.
+ * It neither retries nor judges; redirects are not followed, since the next host must not get the bearer.
+ */
+export function createCalicoClient(options: ClientOptions): CalicoClient {
+  return { send: (request) => send(options, request) };
+}
+
+async function send(options: ClientOptions, request: Request): Promise<Answer> {
+  const { url, method } = target(options, request);
+  const secrets = [request.bearer ?? '', ...(request.secrets ?? [])].filter((secret) => secret !== '');
+  const redact = (text: string) =>
+    secrets.reduce((safe, secret) => safe.replaceAll(secret, '[secret]'), text);
+  const known: Partial<Failure> = {};
+  const failAs: FailWith = (kind, detail) =>
+    new CalicoError({
+      kind,
+      endpoint: request.endpoint,
+      request: redact(`${method} ${url.pathname}${url.search}`),
+      detail: redact(detail),
+      httpStatus: null,
+      code: null,
+      retryAfterMs: null,
+      requestId: null,
+      body: null,
+      hadCursor: url.searchParams.has('cursor'),
+      hadWindow: url.searchParams.has('start_time'),
+      ...known,
+    });
+
+  const deadline = startDeadline(options.timeoutMs);
+  try {
+    const response = await fetch(url, {
+      method,
+      redirect: 'manual',
+      headers: {
+        accept: 'application/json',
+        ...(request.bearer === undefined ? {} : { authorization: `Bearer ${request.bearer}` }),
+      },
+      ...(request.form === undefined ? {} : { body: request.form }),
+      signal: AbortSignal.any([request.signal, deadline.signal]),
+    });
+    known.httpStatus = response.status;
+    known.code = response.status;
+    known.requestId = response.headers.get('x-request-id');
+    known.retryAfterMs = parseRetryAfter(response.headers.get('retry-after'), options.now());
+    deadline.restart();
+
+    const bytes = await readBody(response, options.maxBodyBytes, failAs);
+    // A token answer that succeeded holds tokens that nobody knows yet: it is no evidence.
+    const quotable = request.endpoint !== 'token' || !response.ok;
+    known.body = quotable ? redact(new TextDecoder().decode(bytes.subarray(0, EVIDENCE_BYTES))) : null;
+    const { text, body } = parseBody(bytes);
+    const bodyCode = errorCode.safeParse(body);
+    if (bodyCode.success && isKnownCode(bodyCode.data)) known.code = bodyCode.data;
+    const code = known.code;
+    if (!isSuccess(code)) throw failAs('refused', describeCode(code, response.status));
+    if (text === null) throw failAs('unreadable', 'the body is not UTF-8');
+    if (body === undefined) throw failAs('unreadable', 'the body is not JSON');
+    return { code, body, text, failAs };
+  } catch (error) {
+    if (error instanceof CalicoError) throw error;
+    if (request.signal.aborted) throw failAs('aborted', 'stopped by the worker');
+    if (deadline.signal.aborted) throw failAs('network', `no answer within ${options.timeoutMs} ms`);
+    throw failAs(known.httpStatus === undefined ? 'network' : 'unreadable', describeNetwork(error));
+  } finally {
+    deadline.stop();
+  }
+}
+
+function target(options: ClientOptions, request: Request): { url: URL; method: 'GET' | 'POST' } {
+  if (request.endpoint === 'token') return { url: new URL(options.authUrl), method: 'POST' };
+  const { method, path } = ENDPOINTS[request.endpoint];
+  const url = new URL(options.apiUrl.replace(/\/$/, '') + path);
+  for (const [name, value] of Object.entries(request.query ?? {})) url.searchParams.set(name, value);
+  return { url, method };
+}
+
+/** Aborts `timeoutMs` after it started or was last restarted. */
+function startDeadline(timeoutMs: number) {
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(), timeoutMs);
+  return { signal: controller.signal, restart: () => timer.refresh(), stop: () => clearTimeout(timer) };
+}
+
+async function readBody(response: Response, maxBytes: number, failAs: FailWith): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of response.body ?? []) {
+    size += chunk.byteLength;
+    // Leaving the loop cancels the stream: a body of any size costs no more memory than the limit.
+    if (size > maxBytes) throw failAs('unreadable', `the body is larger than ${maxBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, size);
+}
+
+/** `text` null: not UTF-8; `body` undefined: not JSON. An error's body may be either, its code still counts. */
+function parseBody(bytes: Uint8Array): { text: string | null; body: unknown } {
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    try {
+      return { text, body: parseExactJson(text) };
+    } catch {
+      return { text, body: undefined };
+    }
+  } catch {
+    return { text: null, body: undefined };
+  }
+}
+
+/** Reads an answer's body as `schema`, or fails as unreadable with the path of what is missing. */
+export function readAnswer<T extends z.ZodType>(answer: Answer, schema: T): z.output<T> {
+  const result = schema.safeParse(answer.body);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  throw answer.failAs('unreadable', `the answer's ${issue?.path.join('.') || 'body'}: ${issue?.message}`);
+}
+
+/** Retry-After: delay-seconds or HTTP-date (RFC 9110, 10.2.3), as milliseconds from now; null where absent or senseless. */
+export function parseRetryAfter(value: string | null, nowMs: number): number | null {
+  if (value === null) return null;
+  if (/^\s*\d+\s*$/.test(value)) return Number(value) * 1000;
+  const at = Date.parse(value);
+  return Number.isNaN(at) ? null : Math.max(0, at - nowMs);
+}
+
+function describeCode(code: number, httpStatus: number): string {
+  return code === httpStatus
+    ? `Calico answered ${code}`
+    : `Calico answered code ${code} (HTTP ${httpStatus})`;
+}
+
+/** fetch says only "fetch failed"; its cause has the system's code. */
+function describeNetwork(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  if (!(cause instanceof Error)) return 'the request failed';
+  const code = 'code' in cause && typeof cause.code === 'string' ? cause.code : cause.name;
+  return `no whole answer (${code}${cause.message ? `: ${cause.message}` : ''})`;
+}

@@ -1,0 +1,82 @@
+/**
+ * JSON without loss. Numbers keep their source text (`JSON.rawJSON`), so that none of them ever is a binary float, and
+ * characters that Postgres cannot hold are escaped reversibly before anything else sees them.
+ */
+
+/** A JSON number as it was written: `{ rawJSON: "7.40" }`. `JSON.stringify` writes it back digit for digit. */
+export type JsonNumber = { readonly rawJSON: string };
+
+// ECMAScript "JSON.parse source text access" (Node 24 has it, TypeScript 7's library does not).
+declare global {
+  interface JSON {
+    rawJSON(text: string): JsonNumber;
+    isRawJSON(value: unknown): value is JsonNumber;
+    parse(
+      text: string,
+      reviver: (this: unknown, key: string, value: unknown, context: { source?: string }) => unknown,
+    ): unknown;
+  }
+}
+
+/** NUL and surrogates can only arrive as escapes: the decoder has already refused their raw bytes. */
+const MAY_HOLD_UNSTORABLE = /\\u(?:0000|d[89a-f])/i;
+/** What Postgres text cannot hold (NUL, lone surrogates), and whatever looks like its escaped form already. */
+const UNSTORABLE =
+  /(\\*)(?:([\0]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff])|(u(?:0000|d[89a-f][0-9a-f]{2})))/g;
+const ESCAPED = /(\\+)u(0000|d[89a-f][0-9a-f]{2})/g;
+
+/**
+ * Parses JSON; numbers become `JsonNumber`, strings and keys are storable.
+ * @throws SyntaxError where the text is not JSON, RangeError where it nests too deep for the stack.
+ */
+export function parseExactJson(text: string): unknown {
+  const mustEscape = MAY_HOLD_UNSTORABLE.test(text);
+  return JSON.parse(text, (_key, value, context) => {
+    if (typeof value === 'number') return JSON.rawJSON(context.source ?? String(value));
+    if (!mustEscape) return value;
+    if (typeof value === 'string') return escapeUnstorable(value);
+    return isObject(value) ? withStorableKeys(value) : value;
+  });
+}
+
+/**
+ * Makes a string storable, reversibly: NUL becomes the six characters `\u0000`, a lone surrogate `\ud83d`. Backslashes
+ * right before such a form are doubled, so an odd number of them marks an escape and an even number the text itself.
+ */
+export function escapeUnstorable(text: string): string {
+  return text.replace(UNSTORABLE, (whole, slashes: string, character?: string) => {
+    if (character === undefined) return slashes === '' ? whole : `${slashes}${whole}`;
+    return `${slashes}${slashes}\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  });
+}
+
+/** The inverse of `escapeUnstorable`. */
+export function unescapeUnstorable(text: string): string {
+  return text.replace(ESCAPED, (_whole, slashes: string, hex: string) => {
+    const kept = '\\'.repeat(Math.floor(slashes.length / 2));
+    return slashes.length % 2 === 1
+      ? `${kept}${String.fromCharCode(Number.parseInt(hex, 16))}`
+      : `${kept}u${hex}`;
+  });
+}
+
+/** JSON with sorted keys: the same record has the same text whatever the order in which the API wrote its fields. */
+export function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
+  if (!isObject(value)) return JSON.stringify(value);
+  const members = Object.keys(value)
+    .sort()
+    .map((key) => `${JSON.stringify(key)}:${canonicalJson(value[key])}`);
+  return `{${members.join(',')}}`;
+}
+
+/** A JSON object; a `JsonNumber` is none. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !JSON.isRawJSON(value);
+}
+
+function withStorableKeys(value: Record<string, unknown>): Record<string, unknown> {
+  const keys = Object.keys(value);
+  if (keys.every((key) => escapeUnstorable(key) === key)) return value;
+  return Object.fromEntries(keys.map((key) => [escapeUnstorable(key), value[key]]));
+}

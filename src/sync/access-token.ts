@@ -1,0 +1,56 @@
+import type { CalicoClient } from '../calico/client.ts';
+import { type OAuthClient, refreshTokens } from '../calico/tokens.ts';
+import type { Database } from '../db/client.ts';
+import { type Credentials, lockCredentials, saveCredentials } from '../db/credentials.ts';
+import type { KeyRing } from '../db/vault.ts';
+
+export type TokenSource = {
+  db: Database;
+  client: CalicoClient;
+  oauth: OAuthClient;
+  keys: KeyRing;
+  now: () => number;
+};
+
+/** Refreshed this long before the end, so that a page that is asked for now is not answered too late. */
+const REFRESH_AHEAD_MS = 60_000;
+
+/** `usableUntilMs`: ask again from then on. `refreshed`: it came from the token endpoint just now. */
+export type AccessToken = { token: string; usableUntilMs: number; refreshed: boolean };
+
+/** There are no tokens for this customer: nothing can be asked in its name. */
+export class NoCredentialsError extends Error {
+  constructor(customerId: string) {
+    super(`customer ${customerId} has no credentials`);
+    this.name = 'NoCredentialsError';
+  }
+}
+
+/**
+ * An access token that Calico should accept. `refused`: one that it just did not; it is refreshed unless somebody has
+ * put another in its place since.
+ *
+ * The credentials' row stays locked while the token endpoint is asked: two refreshes of one rotating token would
+ * condemn a healthy customer. The new tokens are committed before the access token is used.
+ * @throws CalicoError of the token endpoint, NoCredentialsError
+ */
+export async function accessToken(
+  source: TokenSource,
+  customerId: string,
+  refused: string | null,
+  signal: AbortSignal,
+): Promise<AccessToken> {
+  return source.db.transaction(async ({ orm }) => {
+    const stored = await lockCredentials(orm, source.keys, customerId);
+    if (!stored) throw new NoCredentialsError(customerId);
+    const isUsable = stored.accessToken !== refused && usableUntil(stored) > source.now();
+    if (isUsable) return { token: stored.accessToken, usableUntilMs: usableUntil(stored), refreshed: false };
+    const tokens = await refreshTokens(source.client, source.oauth, stored, source.now(), signal);
+    await saveCredentials(orm, source.keys, customerId, tokens);
+    return { token: tokens.accessToken, usableUntilMs: usableUntil(tokens), refreshed: true };
+  });
+}
+
+function usableUntil({ accessExpiresAt }: Pick<Credentials, 'accessExpiresAt'>): number {
+  return accessExpiresAt.getTime() - REFRESH_AHEAD_MS;
+}

@@ -1,0 +1,153 @@
+/**
+ * The one place where synced data becomes durable: a page's rows, what was set aside of it, its counts and the next
+ * cursor, in one transaction under the lease (promises 1 and 2).
+ */
+import { createHash } from 'node:crypto';
+import { walkError } from '../calico/errors.ts';
+import type { Page } from '../calico/pages.ts';
+import { advance, type Pass } from '../db/checkpoints.ts';
+import type { Database, Transaction } from '../db/client.ts';
+import { DatabaseError } from '../db/errors.ts';
+import { holdLease, type Lease } from '../db/leases.ts';
+import { recordPage } from '../db/passes.ts';
+import { addPage, type Counts, noteInRun, type Run } from '../db/runs.ts';
+import { markProvidersDown, type Quarantined, quarantine, resolveQuarantined } from '../db/set-aside.ts';
+import type { PageOwner } from '../db/transactions.ts';
+import { UNNAMED_PROVIDER } from './courier.ts';
+import type { Candidate, PreparedPage, Refused, Stream, StreamWritten } from './streams.ts';
+
+export type PageCommit = {
+  lease: Lease;
+  run: Pick<Run, 'runId' | 'attempts' | 'waitingSince' | 'providersDown'>;
+  stream: Stream;
+  pass: Pass;
+  page: Page;
+  keepRaw: boolean;
+};
+
+/**
+ * Commits one page; returns what its receipt gained.
+ * Where Postgres refuses a value, the page is written again in halves until the row is found; that row is quarantined
+ * and the rest lands. The careful way costs a savepoint a half, so only a page that failed pays for it.
+ * @throws LeaseLostError, CalicoError where the pages run in a circle, DatabaseError for all but refused values.
+ */
+export async function commitPage(db: Database, commit: PageCommit): Promise<Counts> {
+  const prepared = commit.stream.prepare(commit.page, commit.keepRaw);
+  try {
+    return await db.transaction((tx) => commitIn(tx, commit, prepared, writeAll));
+  } catch (error) {
+    if (!isRefusedValue(error)) throw error;
+    return db.transaction((tx) => commitIn(tx, commit, prepared, writeBisecting));
+  }
+}
+
+type WriteResult = StreamWritten & { refused: Refused[] };
+type Write = (tx: Transaction, owner: PageOwner, prepared: PreparedPage) => Promise<WriteResult>;
+
+async function commitIn(
+  tx: Transaction,
+  commit: PageCommit,
+  prepared: PreparedPage,
+  write: Write,
+): Promise<Counts> {
+  const { lease, run, stream, pass, page } = commit;
+  const { customerId } = lease;
+  await holdLease(tx.orm, lease);
+
+  const owner = { customerId, runId: run.runId, passRunId: pass.passRunId };
+  const written = await write(tx, owner, prepared);
+  const refused = [...prepared.refused, ...written.refused];
+  const aside = new Set(refused.map(({ index }) => index));
+  const landed = prepared.candidates.filter(({ index }) => !aside.has(index)).map(({ key }) => key);
+  await resolveQuarantined(tx, { customerId, stream: stream.name }, landed);
+  await quarantine(tx.orm, { customerId, runId: run.runId, stream: stream.name }, evidence(page, refused));
+  if (page.partial) await noteProvidersDown(tx, commit);
+
+  if (!(await recordPage(tx, pass.passRunId, stream.name, pass.pagesDone, page.cursor, landed))) {
+    throw walkError(
+      stream.endpoint,
+      'the pages run in a circle: a cursor came back that this pass has been at',
+    );
+  }
+  const { nextCursor } = page;
+  await advance(tx.orm, lease, pass, { ...page, nextCursor, latest: prepared.latest });
+  const counts: Counts = {
+    fetched: page.records.length,
+    inserted: written.inserted,
+    updated: written.updated,
+    unchanged: written.unchanged,
+    duplicates: prepared.duplicates,
+    quarantined: refused.length,
+  };
+  await addPage(tx.orm, run, stream.name, counts, nextCursor === null);
+  return counts;
+}
+
+const writeAll: Write = async (tx, owner, prepared) =>
+  withConflicts(prepared, await prepared.write(tx, owner, prepared.candidates));
+
+/** Halves until what is refused is one row. */
+const writeBisecting: Write = async (tx, owner, prepared) => {
+  const writeSome = async (candidates: readonly Candidate[]): Promise<WriteResult> => {
+    try {
+      return withConflicts(prepared, await tx.savepoint(() => prepared.write(tx, owner, candidates)));
+    } catch (error) {
+      if (!isRefusedValue(error)) throw error;
+      const [only] = candidates;
+      if (candidates.length === 1 && only) return poison(only, error);
+      const half = Math.ceil(candidates.length / 2);
+      const first = await writeSome(candidates.slice(0, half));
+      return merge(first, await writeSome(candidates.slice(half)));
+    }
+  };
+  return writeSome(prepared.candidates);
+};
+
+function isRefusedValue(error: unknown): error is DatabaseError {
+  return error instanceof DatabaseError && error.kind === 'data';
+}
+
+function poison({ index, key }: Candidate, error: DatabaseError): WriteResult {
+  const problems = [{ path: '', message: error.message }];
+  const refused = [{ index, key, problems, inConflict: false }];
+  return { inserted: 0, updated: 0, unchanged: 0, conflicts: [], refused };
+}
+
+function withConflicts({ conflict }: PreparedPage, written: StreamWritten): WriteResult {
+  const problems = [{ path: '', message: conflict }];
+  return { ...written, refused: written.conflicts.map((at) => ({ ...at, problems, inConflict: true })) };
+}
+
+function merge(a: WriteResult, b: WriteResult): WriteResult {
+  return {
+    inserted: a.inserted + b.inserted,
+    updated: a.updated + b.updated,
+    unchanged: a.unchanged + b.unchanged,
+    conflicts: [...a.conflicts, ...b.conflicts],
+    refused: [...a.refused, ...b.refused],
+  };
+}
+
+/**
+ * What the quarantine keeps: the source text under the record's own key. Without a key, and where the key is another
+ * record's, the text's hash tells them apart. Of two with one key the last stands.
+ */
+function evidence(page: Page, refused: readonly Refused[]): Quarantined[] {
+  const byKey = new Map<string, Quarantined>();
+  for (const { index, key, problems, inConflict } of refused) {
+    const rawText = page.sourceOf(index);
+    const hash = createHash('sha256').update(rawText).digest('hex').slice(0, 32);
+    const recordKey = key === null ? `text ${hash}` : inConflict ? `${key} ${hash}` : key;
+    byKey.set(recordKey, { recordKey, rawText, problems });
+  }
+  return [...byKey.values()];
+}
+
+/** With the page, so that no run forgets that somebody was missing from it. */
+async function noteProvidersDown(tx: Transaction, { lease, run, page }: PageCommit): Promise<void> {
+  const causes = new Map(page.errors.map(({ providerId, cause }) => [providerId ?? UNNAMED_PROVIDER, cause]));
+  if (causes.size === 0) causes.set(UNNAMED_PROVIDER, 'not said');
+  await markProvidersDown(tx.orm, lease.customerId, causes);
+  const providersDown = [...new Set([...run.providersDown, ...causes.keys()])];
+  await noteInRun(tx.orm, run, { providersDown });
+}

@@ -1,0 +1,62 @@
+import { readAnswer } from '../calico/client.ts';
+import { type Endpoint, refreshAnswer } from '../calico/contract.ts';
+import { CalicoError } from '../calico/errors.ts';
+import { fetchPage, type Page, type PageRequest } from '../calico/pages.ts';
+import { decide } from '../calico/response-codes.ts';
+import { type AccessToken, accessToken } from './access-token.ts';
+import type { SyncDeps } from './turn.ts';
+
+/** Asks Calico in one customer's name. */
+export type Courier = {
+  refresh(endpoint: Endpoint): Promise<{ code: number; down: string[] }>;
+  page(request: Omit<PageRequest, 'bearer' | 'signal'>): Promise<Page>;
+  /** The access token last used; null before the first request. */
+  lastBearer(): string | null;
+};
+
+/** A token that was refreshed and is refused again is refused for good; one more round covers a change by others. */
+const MAX_ROUNDS = 3;
+
+/**
+ * Puts the bearer on requests: fetched before it ends, refreshed when it is refused, and then the same request again.
+ * Every other failure is the caller's.
+ */
+export function createCourier(deps: SyncDeps, customerId: string, signal: AbortSignal): Courier {
+  let held: AccessToken | null = null;
+
+  async function withBearer<T>(send: (bearer: string) => Promise<T>): Promise<T> {
+    let tokenRefreshed = false;
+    for (let round = 1; ; round++) {
+      if (held === null || held.usableUntilMs <= deps.now()) {
+        held = await accessToken(deps, customerId, null, signal);
+      }
+      try {
+        return await send(held.token);
+      } catch (error) {
+        if (!(error instanceof CalicoError) || round === MAX_ROUNDS) throw error;
+        const decision = decide(error.failure, { tokenRefreshed, restarted: false, attempts: 0 });
+        if (decision.do !== 'refresh_token') throw error;
+        held = await accessToken(deps, customerId, held.token, signal);
+        tokenRefreshed = held.refreshed;
+      }
+    }
+  }
+
+  return {
+    refresh: (endpoint) =>
+      withBearer(async (bearer) => {
+        const answer = await deps.client.send({ endpoint, bearer, signal });
+        const { errors } = readAnswer(answer, refreshAnswer);
+        const named = errors.map(({ providerId }) => providerId ?? UNNAMED_PROVIDER);
+        return {
+          code: answer.code,
+          down: named.length === 0 && answer.code === 206 ? [UNNAMED_PROVIDER] : named,
+        };
+      }),
+    page: (request) => withBearer((bearer) => fetchPage(deps.client, { ...request, bearer, signal })),
+    lastBearer: () => held?.token ?? null,
+  };
+}
+
+/** A 206 that names nobody is somebody all the same. */
+export const UNNAMED_PROVIDER = '(not named)';

@@ -1,0 +1,41 @@
+import { assetPosition } from '../../calico/contract.ts';
+import { keyOf, type PositionRow } from '../../db/positions.ts';
+import { fingerprint, type Normalized, problemsOf, textField } from './record.ts';
+
+/** One wire position as a row. Pure and total: what is no row says why. Absent parts of the key become ''. */
+export function normalizeAsset(record: unknown, keepRaw: boolean): Normalized<PositionRow> {
+  const parsed = assetPosition.safeParse(record);
+  if (!parsed.success) return { problems: problemsOf(parsed.error), key: keyOfUnread(record) };
+  const wire = parsed.data;
+  const { raw, contentHash } = fingerprint(record);
+  return {
+    row: {
+      providerId: wire.provider_id,
+      accountId: wire.account_id ?? '',
+      assetSymbol: wire.asset_symbol,
+      network: wire.network ?? '',
+      contractAddress: wire.contract_address ?? '',
+      quantity: wire.quantity,
+      valueAmount: wire.value?.amount ?? null,
+      valueCurrency: wire.value?.currency ?? null,
+      costBasisAmount: wire.cost_basis?.amount ?? null,
+      costBasisCurrency: wire.cost_basis?.currency ?? null,
+      asOf: wire.as_of ?? null,
+      raw: keepRaw ? raw : null,
+      contentHash,
+    },
+  };
+}
+
+function keyOfUnread(record: unknown): string | null {
+  const providerId = textField(record, 'provider_id');
+  const assetSymbol = textField(record, 'asset_symbol');
+  if (!providerId || !assetSymbol) return null;
+  return keyOf({
+    providerId,
+    assetSymbol,
+    accountId: textField(record, 'account_id') ?? '',
+    network: textField(record, 'network') ?? '',
+    contractAddress: textField(record, 'contract_address') ?? '',
+  });
+}

@@ -1,0 +1,113 @@
+import { transaction, type WireAssetAmount, type WireTransaction } from '../../calico/contract.ts';
+import { TRANSACTION_KINDS, type TransactionKind } from '../../db/schema.ts';
+import { type FeeRow, keyOf, type TransactionRow } from '../../db/transactions.ts';
+import { fingerprint, type Normalized, problemsOf, textField } from './record.ts';
+
+/**
+ * Which way a side points (assumed): `input` came into the customer's account, `output` left it.
+ * And what each kind has: a side it needs, may have, or has no column for.
+ */
+const SIDES: Record<TransactionKind, { input: SideRule; output: SideRule }> = {
+  send: { input: 'absent', output: 'required' },
+  receive: { input: 'required', output: 'absent' },
+  input_only: { input: 'required', output: 'absent' },
+  output_only: { input: 'absent', output: 'required' },
+  input_output: { input: 'required', output: 'required' },
+  uncategorized: { input: 'optional', output: 'optional' },
+};
+type SideRule = 'required' | 'optional' | 'absent';
+
+/** One wire transaction as the row of its kind's table with its fees. Pure and total: what is no row says why. */
+export function normalizeTransaction(record: unknown, keepRaw: boolean): Normalized<TransactionRow> {
+  const parsed = transaction.safeParse(record);
+  if (!parsed.success) return { problems: problemsOf(parsed.error), key: keyOfUnread(record) };
+  const wire = parsed.data;
+  const kind = kindOf(wire);
+  const misfits = (['input', 'output'] as const).flatMap((side) => misfit(kind, side, wire[side] != null));
+  if (misfits.length > 0) return { problems: misfits, key: keyOfUnread(record) };
+
+  const { raw, contentHash } = fingerprint(record);
+  return {
+    row: {
+      kind,
+      providerId: wire.provider_id,
+      transactionId: wire.transaction_id,
+      accountId: wire.account_id ?? null,
+      occurredAt: wire.timestamp,
+      category: wire.categorization?.type ?? null,
+      subcategory: wire.categorization?.subtype ?? null,
+      ...sideColumns('input', wire.input),
+      ...sideColumns('output', wire.output),
+      fromAddress: wire.from_address ?? null,
+      toAddress: wire.to_address ?? null,
+      transactionHash: wire.hash ?? null,
+      network: wire.network ?? null,
+      description: wire.description ?? null,
+      raw: keepRaw ? raw : null,
+      contentHash,
+      fees: (wire.fees?.items ?? []).map((fee, position) =>
+        feeRow(fee, position, feeSource(record, position), keepRaw),
+      ),
+    },
+  };
+}
+
+/** The discriminator's kind; where it is missing or none of the six, the shape's. */
+function kindOf({ kind, input, output }: WireTransaction): TransactionKind {
+  const named = TRANSACTION_KINDS.find((known) => known === kind);
+  if (named) return named;
+  if (input && output) return 'input_output';
+  if (input) return 'input_only';
+  return output ? 'output_only' : 'uncategorized';
+}
+
+/** A kind that contradicts its sides would lose an amount in the table it names. */
+function misfit(kind: TransactionKind, side: 'input' | 'output', present: boolean) {
+  const rule = SIDES[kind][side];
+  if (rule === 'required' && !present) return [{ path: side, message: `is missing, but kind is ${kind}` }];
+  if (rule === 'absent' && present) return [{ path: side, message: `is there, but kind is ${kind}` }];
+  return [];
+}
+
+function sideColumns<Side extends 'input' | 'output'>(
+  side: Side,
+  amount: WireAssetAmount | null | undefined,
+) {
+  return {
+    [`${side}AssetSymbol`]: amount?.asset_symbol ?? null,
+    [`${side}ContractAddress`]: amount?.contract_address ?? null,
+    [`${side}Amount`]: amount?.amount ?? null,
+    [`${side}ValueAmount`]: amount?.value?.amount ?? null,
+    [`${side}ValueCurrency`]: amount?.value?.currency ?? null,
+  } as Record<
+    `${Side}${'AssetSymbol' | 'ContractAddress' | 'Amount' | 'ValueAmount' | 'ValueCurrency'}`,
+    string | null
+  >;
+}
+
+type WireFee = NonNullable<WireTransaction['fees']>['items'][number];
+
+/** The fee as it came, before the contract read it. */
+function feeSource(record: unknown, position: number): unknown {
+  return (record as { fees: { items: unknown[] } }).fees.items[position];
+}
+
+function feeRow(fee: WireFee, position: number, source: unknown, keepRaw: boolean): FeeRow {
+  const { raw, contentHash } = fingerprint(source);
+  return {
+    position,
+    feeType: fee.type ?? null,
+    assetSymbol: fee.asset_symbol,
+    amount: fee.amount,
+    valueAmount: fee.value?.amount ?? null,
+    valueCurrency: fee.value?.currency ?? null,
+    raw: keepRaw ? raw : null,
+    contentHash,
+  };
+}
+
+function keyOfUnread(record: unknown): string | null {
+  const providerId = textField(record, 'provider_id');
+  const transactionId = textField(record, 'transaction_id');
+  return providerId && transactionId ? keyOf({ providerId, transactionId }) : null;
+}

@@ -1,0 +1,39 @@
+import type { Ending, Receipt } from '../db/runs.ts';
+import type { StreamName } from '../db/schema-sync.ts';
+
+/** What a run that walked all its pages has to answer for. */
+export type Account = {
+  receipts: readonly Receipt[];
+  expected: readonly StreamName[];
+  providersDown: readonly string[];
+};
+
+/** How a run that walked all its pages ends. */
+export type Verdict = Ending & { status: 'succeeded' | 'partial' | 'failed' };
+
+/**
+ * Judges a run by its receipts (promise 3): green only where every stream reached its end, everything fetched is
+ * accounted for, nothing was set aside and no provider was missing.
+ */
+export function judge({ receipts, expected, providersDown }: Account): Verdict {
+  const complete = expected.every((name) =>
+    receipts.some((receipt) => receipt.stream === name && receipt.complete),
+  );
+  const ending = { stop: null, followUp: false, complete } as const;
+  const unbalanced = receipts.filter((receipt) => !receipt.balanced).map(({ stream }) => stream);
+  if (!complete) return { ...ending, status: 'failed', reason: 'a stream did not reach its end' };
+  if (unbalanced.length > 0) {
+    return {
+      ...ending,
+      status: 'failed',
+      reason: `the receipt of ${unbalanced.join(' and ')} does not balance`,
+    };
+  }
+  const quarantined = receipts.reduce((sum, receipt) => sum + receipt.quarantined, 0);
+  const reasons = [
+    ...(providersDown.length > 0 ? [`providers down: ${providersDown.join(', ')}`] : []),
+    ...(quarantined > 0 ? [`${quarantined} records quarantined`] : []),
+  ];
+  if (reasons.length === 0) return { ...ending, status: 'succeeded', reason: null };
+  return { ...ending, status: 'partial', reason: reasons.join('; '), followUp: providersDown.length > 0 };
+}

@@ -1,0 +1,199 @@
+/**
+ * One turn of one customer's sync, from lease to outcome. It may be the whole run, a slice of it, or what could be done
+ * before a wait; the run goes on where the checkpoint is.
+ */
+import type { Logger } from 'pino';
+import { CalicoError, walkError } from '../calico/errors.ts';
+import { type Page, walkPages } from '../calico/pages.ts';
+import { decide } from '../calico/response-codes.ts';
+import { beginPass, isUnderWay, type Pass, readCheckpoint } from '../db/checkpoints.ts';
+import { acquireLease, holdLease } from '../db/leases.ts';
+import { endRun, noteInRun, openRun, readReceipts } from '../db/runs.ts';
+import { markProvidersUp } from '../db/set-aside.ts';
+import { commitPage } from './commit-page.ts';
+import { createCourier, UNNAMED_PROVIDER } from './courier.ts';
+import { keepLease } from './keep-lease.ts';
+import type { Outcome } from './outcome.ts';
+import { judge } from './receipt.ts';
+import { settleFailure, stopped } from './settle.ts';
+import { STREAMS, type Stream } from './streams.ts';
+import { putOff, type SyncDeps, type Turn } from './turn.ts';
+
+/**
+ * Syncs a customer if it is due and nobody else does. Never throws: whatever happens is in Postgres and in the outcome.
+ * `stop` ends it between two pages.
+ */
+export async function runSync(deps: SyncDeps, customerId: string, stop: AbortSignal): Promise<Outcome> {
+  const log = deps.log.child({ customerId });
+  let turn: Turn | null = null;
+  try {
+    turn = await takeTurn(deps, customerId, log, stop);
+    if (!turn) return { kind: 'not_run', reason: 'not due, not active, or another worker is at it' };
+    return (await refresh(turn)) ?? (await syncStreams(turn)) ?? (await finish(turn));
+  } catch (error) {
+    return await settleFailure(deps, log, turn, error);
+  } finally {
+    turn?.keptLease.release();
+  }
+}
+
+/** Lease and run in one transaction; null where there is nothing to do. */
+async function takeTurn(
+  deps: SyncDeps,
+  customerId: string,
+  log: Logger,
+  stop: AbortSignal,
+): Promise<Turn | null> {
+  const { leaseMs, fullSyncIntervalMs, slicePages } = deps.settings;
+  const taken = await deps.db.transaction(async ({ orm }) => {
+    const lease = await acquireLease(orm, customerId, leaseMs);
+    return lease && { lease, run: await openRun(orm, lease, fullSyncIntervalMs) };
+  });
+  if (!taken) return null;
+  const keptLease = keepLease(deps.db, taken.lease, leaseMs, stop);
+  const courier = createCourier(deps, customerId, keptLease.signal);
+  return {
+    ...taken,
+    deps,
+    log: log.child({ runId: taken.run.runId }),
+    keptLease,
+    courier,
+    stop,
+    pagesLeft: slicePages,
+  };
+}
+
+/** Asks Calico to read the providers again, once a run and stream; where it only accepted, its data must settle first. */
+async function refresh(turn: Turn): Promise<Outcome | null> {
+  const { deps, run, courier } = turn;
+  let accepted = false;
+  for (const stream of STREAMS) {
+    if (run.refreshed.includes(stream.name)) continue;
+    const answer = await courier.refresh(stream.refreshEndpoint);
+    accepted ||= answer.code === 202;
+    run.refreshed = [...run.refreshed, stream.name];
+    run.providersDown = [...new Set([...run.providersDown, ...answer.down])];
+    const { refreshed, providersDown } = run;
+    await deps.db.run((orm) => noteInRun(orm, run, { refreshed, providersDown }));
+  }
+  if (!accepted || deps.settings.refreshSettleMs === 0) return null;
+  const reason = 'Calico accepted the refresh; its data settles';
+  return putOff(turn, { why: 'settle', delayMs: deps.settings.refreshSettleMs, reason });
+}
+
+async function syncStreams(turn: Turn): Promise<Outcome | null> {
+  const receipts = await turn.deps.db.run((orm) => readReceipts(orm, turn.run.runId));
+  for (const stream of STREAMS) {
+    if (receipts.some((receipt) => receipt.stream === stream.name && receipt.complete)) continue;
+    const outcome = await syncStream(turn, stream);
+    if (outcome) return outcome;
+  }
+  return null;
+}
+
+/** Walks a stream from its checkpoint to the end, starting over once a run where the table says so. */
+async function syncStream(turn: Turn, stream: Stream): Promise<Outcome | null> {
+  let pass = await findPass(turn, stream);
+  for (;;) {
+    try {
+      return await walk(turn, stream, pass);
+    } catch (error) {
+      const remedy = restartFor(turn, stream, error);
+      if (!remedy) throw error;
+      turn.log.warn({ err: error, remedy }, 'starting the pages over');
+      turn.run.restarted = [...turn.run.restarted, stream.name];
+      pass = await startPass(turn, stream, remedy === 'restart_pages' ? pass.passStartTime : null);
+    }
+  }
+}
+
+async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outcome | null> {
+  const { deps, lease, run, courier } = turn;
+  const { endpoint } = stream;
+  const { pageLimit: limit, keepRaw } = deps.settings;
+  const fetch = (cursor: string | null) =>
+    courier.page({ endpoint, cursor, limit, startTime: pass.passStartTime });
+  let at = pass;
+  for await (const page of walkPages(pass.cursor, fetch)) {
+    if (at.pagesDone >= MAX_PAGES)
+      throw walkError(endpoint, `the pages have no end: ${MAX_PAGES} in one pass`);
+    const counts = await commitPage(deps.db, { lease, run, stream, pass: at, page, keepRaw });
+    turn.log.debug({ stream: stream.name, page: at.pagesDone, ...counts }, 'page committed');
+    noteProgress(turn, page);
+    if (page.nextCursor === null) return null;
+    at = { ...at, cursor: page.nextCursor, pagesDone: at.pagesDone + 1 };
+    if (turn.stop.aborted) return stopped(turn);
+    if (turn.pagesLeft <= 0) return putOff(turn, { why: 'slice', delayMs: 0, reason: 'more pages follow' });
+  }
+  return null;
+}
+
+/** A walk this long is one that never ends: ten million records at 100 a page. */
+const MAX_PAGES = 100_000;
+
+/** What a committed page changes of the turn; the same stands in Postgres already. */
+function noteProgress(turn: Turn, page: Page): void {
+  turn.pagesLeft--;
+  const down = page.errors.map(({ providerId }) => providerId ?? UNNAMED_PROVIDER);
+  const providersDown = [...new Set([...turn.run.providersDown, ...down])];
+  turn.run = { ...turn.run, attempts: 0, waitingSince: null, waitingFor: null, providersDown };
+}
+
+/** The pass under way, or a new one: with a time window where the run is incremental and something was read before. */
+async function findPass(turn: Turn, stream: Stream): Promise<Pass> {
+  const { deps, lease, run } = turn;
+  const checkpoint = await deps.db.run((orm) => readCheckpoint(orm, lease.customerId, stream.name));
+  if (isUnderWay(checkpoint) && isWorthResuming(turn, stream, checkpoint)) return checkpoint;
+  const watermark = stream.hasWindow && run.mode === 'incremental' ? (checkpoint?.watermark ?? null) : null;
+  return startPass(turn, stream, watermark && new Date(watermark.getTime() - deps.settings.overlapMs));
+}
+
+/**
+ * Another run's pass is carried on, so that a crash costs at most a page; except positions from an hour ago, which
+ * would stand beside those of now, and an incremental pass where everything was asked for.
+ */
+function isWorthResuming({ deps, run }: Turn, stream: Stream, pass: Pass): boolean {
+  if (pass.passRunId === run.runId) return true;
+  if (stream.hasWindow) return run.mode === 'incremental' || pass.passMode === 'full';
+  const startedMs = pass.passStartedAt?.getTime() ?? 0;
+  return deps.now() - startedMs < deps.settings.syncIntervalMs;
+}
+
+async function startPass({ deps, lease, run }: Turn, stream: Stream, startTime: Date | null): Promise<Pass> {
+  return deps.db.transaction(async ({ orm }) => {
+    await holdLease(orm, lease);
+    await noteInRun(orm, run, { restarted: run.restarted });
+    const mode = stream.hasWindow ? run.mode : 'full';
+    return beginPass(orm, lease, stream.name, { runId: run.runId, mode, startTime });
+  });
+}
+
+function restartFor(
+  { run }: Turn,
+  stream: Stream,
+  error: unknown,
+): 'restart_pages' | 'restart_without_window' | null {
+  if (!(error instanceof CalicoError)) return null;
+  const tried = {
+    tokenRefreshed: true,
+    restarted: run.restarted.includes(stream.name),
+    attempts: run.attempts,
+  };
+  const decision = decide(error.failure, tried);
+  return decision.do === 'restart_pages' || decision.do === 'restart_without_window' ? decision.do : null;
+}
+
+/** Judges the receipt and ends the run. */
+async function finish(turn: Turn): Promise<Outcome> {
+  const { deps, lease, run } = turn;
+  const { runId, providersDown } = run;
+  const ending = await deps.db.transaction(async ({ orm }) => {
+    const receipts = await readReceipts(orm, runId);
+    const judged = judge({ receipts, expected: STREAMS.map(({ name }) => name), providersDown });
+    await endRun(orm, lease, run, judged, deps.settings.syncIntervalMs);
+    if (judged.complete && providersDown.length === 0) await markProvidersUp(orm, lease.customerId);
+    return judged;
+  });
+  turn.log.info({ status: ending.status, reason: ending.reason, mode: run.mode }, 'sync ended');
+  return { kind: 'done', runId, status: ending.status };
+}

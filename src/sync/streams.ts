@@ -1,0 +1,142 @@
+/** The two streams: what each reads, how a record becomes a row, and where the row goes. */
+import type { Endpoint } from '../calico/contract.ts';
+import type { Page } from '../calico/pages.ts';
+import type { Transaction } from '../db/client.ts';
+import { keyOf as keyOfPosition, type PositionRow, writePositions } from '../db/positions.ts';
+import type { StreamName } from '../db/schema-sync.ts';
+import type { Problem } from '../db/set-aside.ts';
+import {
+  keyOf as keyOfTransaction,
+  type PageOwner,
+  type TransactionRow,
+  type Written,
+  writeTransactions,
+} from '../db/transactions.ts';
+import { normalizeAsset } from './normalize/assets.ts';
+import type { Normalized } from './normalize/record.ts';
+import { normalizeTransaction } from './normalize/transactions.ts';
+
+/**
+ * A record that is not written; `index` is its place in the page. `key` null: it could not be told.
+ * `inConflict`: the key belongs to another record, which landed.
+ */
+export type Refused = { index: number; key: string | null; problems: Problem[]; inConflict: boolean };
+
+/** A row-to-be, known by its place in the page and its key. */
+export type Candidate = { index: number; key: string };
+
+/** A page read: which records become rows, which are repeats, which are refused. */
+export type PreparedPage = {
+  duplicates: number;
+  refused: Refused[];
+  candidates: Candidate[];
+  /** The latest time among the candidates; null where the stream's records have none. */
+  latest: string | null;
+  /** Writes some of `candidates`; those of them whose key an earlier page held for something else come back. */
+  write(tx: Transaction, owner: PageOwner, candidates: readonly Candidate[]): Promise<StreamWritten>;
+  /** What is wrong with a conflict, in words. */
+  conflict: string;
+};
+
+export type StreamWritten = Omit<Written, 'conflicts'> & { conflicts: Candidate[] };
+
+export type Stream = {
+  name: StreamName;
+  endpoint: 'assets' | 'transactions';
+  refreshEndpoint: Endpoint;
+  /** Can a pass ask for what is new only? */
+  hasWindow: boolean;
+  prepare(page: Page, keepRaw: boolean): PreparedPage;
+};
+
+type StreamSpec<Row> = Omit<Stream, 'prepare'> & {
+  normalize(record: unknown, keepRaw: boolean): Normalized<Row>;
+  keyOf(row: Row): string;
+  /** Two records of one pass with one key must agree in this, or they are two things (promise 7). */
+  identityOf(row: Row): string;
+  conflict: string;
+  timeOf(row: Row): string | null;
+  write(tx: Transaction, owner: PageOwner, rows: readonly Row[]): Promise<Written>;
+};
+
+const assets = defineStream<PositionRow>({
+  name: 'assets',
+  endpoint: 'assets',
+  refreshEndpoint: 'refreshAssets',
+  hasWindow: false,
+  normalize: normalizeAsset,
+  keyOf: keyOfPosition,
+  identityOf: (row) =>
+    JSON.stringify([
+      row.quantity,
+      row.valueAmount,
+      row.valueCurrency,
+      row.costBasisAmount,
+      row.costBasisCurrency,
+    ]),
+  conflict: 'another position of this pass has the same key and another quantity, value or cost',
+  timeOf: () => null,
+  write: writePositions,
+});
+
+const transactions = defineStream<TransactionRow>({
+  name: 'transactions',
+  endpoint: 'transactions',
+  refreshEndpoint: 'refreshTransactions',
+  hasWindow: true,
+  normalize: normalizeTransaction,
+  keyOf: keyOfTransaction,
+  identityOf: (row) => JSON.stringify([row.accountId, row.occurredAt, row.transactionHash]),
+  conflict: 'another transaction of this pass has the same id and another account, time or hash',
+  timeOf: (row) => row.occurredAt,
+  write: writeTransactions,
+});
+
+/** In the order in which a run reads them. */
+export const STREAMS: readonly Stream[] = [assets, transactions];
+
+function defineStream<Row>(spec: StreamSpec<Row>): Stream {
+  return { ...spec, prepare: (page, keepRaw) => prepare(spec, page.records, keepRaw) };
+}
+
+/**
+ * Normalizes a page's records. Of two with one key and one identity the last counts and the other is a duplicate; of
+ * two with one key and another identity the second is refused.
+ */
+function prepare<Row>(spec: StreamSpec<Row>, records: readonly unknown[], keepRaw: boolean): PreparedPage {
+  const refused: Refused[] = [];
+  const rows = new Map<string, { index: number; row: Row }>();
+  let duplicates = 0;
+  let latest: string | null = null;
+  for (const [index, record] of records.entries()) {
+    const normalized = spec.normalize(record, keepRaw);
+    if (!('row' in normalized)) {
+      refused.push({ index, ...normalized, inConflict: false });
+      continue;
+    }
+    const { row } = normalized;
+    const key = spec.keyOf(row);
+    const first = rows.get(key);
+    if (first && spec.identityOf(first.row) !== spec.identityOf(row)) {
+      refused.push({ index, key, problems: [{ path: '', message: spec.conflict }], inConflict: true });
+      continue;
+    }
+    if (first) duplicates++;
+    rows.set(key, { index, row });
+    const time = spec.timeOf(row);
+    if (time !== null && (latest === null || time > latest)) latest = time;
+  }
+  return {
+    duplicates,
+    refused,
+    candidates: [...rows].map(([key, { index }]) => ({ index, key })),
+    latest,
+    conflict: spec.conflict,
+    write: async (tx, owner, candidates) => {
+      const chosen = candidates.flatMap(({ key }) => rows.get(key) ?? []);
+      const chosenRows = chosen.map(({ row }) => row);
+      const written = await spec.write(tx, owner, chosenRows);
+      return { ...written, conflicts: written.conflicts.flatMap((at) => candidates[at] ?? []) };
+    },
+  };
+}

@@ -1,0 +1,82 @@
+import type { Logger } from 'pino';
+import type { CalicoClient } from '../calico/client.ts';
+import type { OAuthClient } from '../calico/tokens.ts';
+import type { Database } from '../db/client.ts';
+import type { Lease } from '../db/leases.ts';
+import { type Run, suspendRun } from '../db/runs.ts';
+import type { KeyRing } from '../db/vault.ts';
+import type { Courier } from './courier.ts';
+import type { KeptLease } from './keep-lease.ts';
+import type { Outcome } from './outcome.ts';
+
+export type SyncSettings = {
+  /** Records a page. */
+  pageLimit: number;
+  /** Pages a turn, before the customer gives its worker's place to the next. */
+  slicePages: number;
+  /** How long a lease lasts unless it is renewed; a dead worker's customer is taken over after it. */
+  leaseMs: number;
+  syncIntervalMs: number;
+  fullSyncIntervalMs: number;
+  /** How far an incremental pass looks back behind the watermark. */
+  overlapMs: number;
+  /** From an accepted refresh (202) to the first page. */
+  refreshSettleMs: number;
+  /** The longest wait for the same thing. */
+  maxWaitMs: number;
+  keepRaw: boolean;
+};
+
+/** Everything a sync needs from outside; nothing in this folder opens, reads the environment or looks at a clock. */
+export type SyncDeps = {
+  db: Database;
+  client: CalicoClient;
+  oauth: OAuthClient;
+  keys: KeyRing;
+  settings: SyncSettings;
+  log: Logger;
+  now: () => number;
+  random: () => number;
+};
+
+/** One turn under way: the lease that allows it and the run that it carries on. */
+export type Turn = {
+  deps: SyncDeps;
+  log: Logger;
+  lease: Lease;
+  keptLease: KeptLease;
+  run: Run;
+  courier: Courier;
+  stop: AbortSignal;
+  pagesLeft: number;
+};
+
+/** A reason to go on later, and what is remembered of it. */
+export type PutOff = {
+  why: Extract<Outcome, { kind: 'later' }>['why'];
+  delayMs: number;
+  reason: string;
+  /** Failed tries in a row, this one included; null: as it was. */
+  attempts?: number;
+  /** What is waited for, where the wait is bounded. */
+  waiting?: { for: string; since: Date };
+};
+
+/** Puts the run off and gives back the lease and the worker's place. */
+export async function putOff(
+  turn: Turn,
+  { why, delayMs, reason, attempts, waiting }: PutOff,
+): Promise<Outcome> {
+  const { deps, lease, run } = turn;
+  await deps.db.transaction(({ orm }) =>
+    suspendRun(orm, lease, run, {
+      reason,
+      delayMs,
+      attempts: attempts ?? run.attempts,
+      waitingFor: waiting?.for ?? null,
+      waitingSince: waiting?.since ?? null,
+    }),
+  );
+  turn.log.info({ why, delayMs, reason }, 'sync goes on later');
+  return { kind: 'later', runId: run.runId, why, notBefore: new Date(deps.now() + delayMs), reason };
+}

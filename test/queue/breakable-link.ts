@@ -1,0 +1,72 @@
+/**
+ * A TCP link to a real server that a test can break, so that one test's outage is nobody else's.
+ * It stands between the worker and Redis or Postgres and knows nothing of either's protocol.
+ */
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+
+export interface BreakableLink {
+  /** The URL given at the start, with this link's address in place of the server's. */
+  url: string;
+  /** The server is gone: every connection is reset and new ones are refused at once. */
+  cut(): void;
+  /** The server hangs: connections stay open (new ones too) and nothing passes. */
+  freeze(): void;
+  /** The server is back. What was frozen stays lost: those connections are reset. */
+  heal(): void;
+  close(): Promise<void>;
+}
+
+/** Opens a link on a free local port to the server that `url` names. */
+export async function openBreakableLink(url: string, defaultPort: number): Promise<BreakableLink> {
+  const target = new URL(url);
+  const host = target.hostname;
+  const port = Number(target.port || defaultPort);
+  const sockets = new Set<Socket>();
+  let state: 'open' | 'cut' | 'frozen' = 'open';
+
+  const resetAll = () => {
+    for (const socket of sockets) socket.destroy();
+  };
+  const track = (socket: Socket) => {
+    sockets.add(socket);
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => sockets.delete(socket));
+  };
+
+  const server = createServer((near) => {
+    track(near);
+    if (state === 'cut') near.destroy();
+    if (state !== 'open') return;
+    const far = connect(port, host);
+    track(far);
+    near.on('data', (chunk) => state === 'open' && far.write(chunk));
+    far.on('data', (chunk) => state === 'open' && near.write(chunk));
+    near.on('close', () => far.destroy());
+    far.on('close', () => near.destroy());
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+
+  target.hostname = '127.0.0.1';
+  target.port = String((server.address() as AddressInfo).port);
+  return {
+    url: target.href,
+    cut() {
+      state = 'cut';
+      resetAll();
+    },
+    freeze() {
+      state = 'frozen';
+    },
+    heal() {
+      if (state === 'frozen') resetAll();
+      state = 'open';
+    },
+    async close() {
+      resetAll();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}

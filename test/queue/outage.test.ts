@@ -1,0 +1,91 @@
+/** Promises 8 and 12: the queue's server can be gone, or hang, at any time. */
+import { expect, it, onTestFinished } from 'vitest';
+import { describeOnBothQueues } from '../support/queue-backends.ts';
+import { waitFor } from '../support/wait-for.ts';
+import { openBreakableLink } from './breakable-link.ts';
+import { customersByPostgres, done, gate, openTestQueue, tickOf } from './harness.ts';
+
+describeOnBothQueues('a queue that is gone', (backend) => {
+  const openLinked = async () => {
+    const link = await openBreakableLink(backend.url, backend.kind === 'redis' ? 6379 : 5432);
+    onTestFinished(() => link.close());
+    return { link, queue: await openTestQueue(backend, link.url) };
+  };
+
+  it.each(['cut', 'freeze'] as const)('(%s) refuses a customer in bounded time', async (fault) => {
+    const { link, queue } = await openLinked();
+    link[fault]();
+    const began = performance.now();
+    await expect(queue.sync.enqueueSync('acme')).rejects.toThrow();
+    expect(performance.now() - began).toBeLessThan(6_000);
+  });
+
+  it.each(['cut', 'freeze'] as const)('(%s) is found again by the worker and the tick', async (fault) => {
+    const { link, queue } = await openLinked();
+    const customers = customersByPostgres(5);
+    const worker = await queue.startWorker({ runSync: customers.runSync });
+    await waitFor(() => worker.lastActivityAt() > 0, { describe: 'a first poll' });
+    link[fault]();
+    tickOf(queue, customers.listDue);
+    await waitFor(() => queue.logs.count('tick: failing'), {
+      describe: 'the tick to fail',
+      timeoutMs: 10_000,
+    });
+    link.heal();
+    await waitFor(() => customers.due.size === 0, { describe: 'all customers', timeoutMs: 25_000 });
+    expect(customers.synced).toHaveLength(5);
+  });
+
+  it('is logged once a streak, not once a try, and again when it is back', async () => {
+    const { link, queue } = await openLinked();
+    const worker = await queue.startWorker({ runSync: async () => done });
+    const before = worker.lastActivityAt();
+    await queue.sync.enqueueSync('acme');
+    await waitFor(() => worker.lastActivityAt() > before, { describe: 'the worker to work' });
+    link.cut();
+    await waitFor(() => queue.logs.count("worker's queue") === 1, { describe: 'the outage to be logged' });
+    const attempts = Array.from({ length: 20 }, () => queue.sync.enqueueSync('acme').catch(() => undefined));
+    await Promise.all(attempts);
+    expect(queue.logs.count('failing')).toBeLessThanOrEqual(2);
+
+    link.heal();
+    await waitFor(() => queue.sync.enqueueSync('acme').then(() => true), {
+      describe: 'the queue to be back',
+    });
+    await waitFor(() => queue.logs.count("worker's queue") === 2, {
+      describe: 'its return',
+      timeoutMs: 20_000,
+    });
+    // BullMQ's own loop tried 2,000 times a second while Postgres was away.
+    const [, failures] = /"failures":(\d+),"msg":"worker's queue/.exec(queue.logs.text()) ?? [];
+    expect(Number(failures)).toBeLessThan(50);
+  });
+
+  it.each(['cut', 'freeze'] as const)('(%s) does not keep an idle worker from closing', async (fault) => {
+    const { link, queue } = await openLinked();
+    const worker = await queue.startWorker({ runSync: async () => done });
+    link[fault]();
+    const began = performance.now();
+    await worker.close(1_000);
+    expect(performance.now() - began).toBeLessThan(1_500);
+    expect(worker.isRunning()).toBe(false);
+  });
+
+  it.each(['cut', 'freeze'] as const)('(%s) does not keep a busy worker from closing', async (fault) => {
+    const { link, queue } = await openLinked();
+    const started = gate<void>();
+    const worker = await queue.startWorker({
+      runSync: (_customer, signal) =>
+        new Promise((resolve) => {
+          signal.addEventListener('abort', () => resolve({ kind: 'stopped', runId: 'run' }));
+          started.open();
+        }),
+    });
+    await queue.sync.enqueueSync('acme');
+    await started.opened;
+    link[fault]();
+    const began = performance.now();
+    await worker.close(1_000);
+    expect(performance.now() - began).toBeLessThan(1_500);
+  });
+});

@@ -1,0 +1,97 @@
+import { expect, it } from 'vitest';
+import { deduplicationId } from '../../src/queue/job.ts';
+import { describeOnBothQueues } from '../support/queue-backends.ts';
+import { waitFor } from '../support/wait-for.ts';
+import { done, gate, inAnHour, later, openTestQueue } from './harness.ts';
+
+describeOnBothQueues('a worker', (backend) => {
+  it('closes in time though a sync ignores the signal', async () => {
+    const queue = await openTestQueue(backend);
+    const started = gate<void>();
+    const worker = await queue.startWorker({
+      runSync: () => {
+        started.open();
+        return new Promise(() => {});
+      },
+    });
+    await queue.sync.enqueueSync('acme');
+    await started.opened;
+    const began = performance.now();
+    await worker.close(500);
+    expect(performance.now() - began).toBeLessThan(1_000);
+    expect(queue.logs.text()).toContain('did not end in time');
+  });
+
+  it('that dies leaves its customer to another one', async () => {
+    const queue = await openTestQueue(backend);
+    const started = gate<void>();
+    const lockMs = 300;
+    const dead = await queue.startWorker({
+      lockMs,
+      runSync: () => {
+        started.open();
+        return new Promise(() => {});
+      },
+    });
+    await queue.sync.enqueueSync('acme');
+    await started.opened;
+    await dead.close(0);
+    const rescued = gate<void>();
+    await queue.startWorker({
+      lockMs,
+      runSync: async () => {
+        rescued.open();
+        return done;
+      },
+    });
+    await rescued.opened;
+    await waitFor(() => queue.sync.counts(), {
+      describe: 'the job to end',
+      until: ({ active }) => active === 0,
+    });
+  });
+
+  it('that dies once too often frees the customer for the tick', async () => {
+    const queue = await openTestQueue(backend);
+    const lockMs = 150;
+    let turns = 0;
+    await queue.sync.enqueueSync('acme');
+    for (let death = 1; death <= 4; death += 1) {
+      const worker = await queue.startWorker({
+        lockMs,
+        runSync: () => {
+          turns += 1;
+          return new Promise(() => {});
+        },
+      });
+      await waitFor(() => turns === death, { describe: `turn ${death}` });
+      await worker.close(0);
+    }
+    await queue.startWorker({
+      lockMs,
+      runSync: async () => {
+        turns += 1;
+        return done;
+      },
+    });
+    await waitFor(() => queue.sync.counts(), {
+      describe: 'the job to fail',
+      until: ({ failed }) => failed === 1,
+    });
+    expect(turns).toBe(4);
+    expect(await queue.bull.getDeduplicationJobId(deduplicationId('acme'))).toBeNull();
+
+    await queue.sync.enqueueSync('acme');
+    await waitFor(() => turns === 5, { describe: 'the customer to be synced after all' });
+  });
+
+  it('shows signs of life while it is idle with a delayed customer in the queue', async () => {
+    const queue = await openTestQueue(backend);
+    let alive = 0;
+    await queue.startWorker({ runSync: async () => later(inAnHour()), onActivity: () => alive++ });
+    await queue.sync.enqueueSync('acme');
+    await waitFor(() => queue.sync.counts(), { describe: 'the wait', until: ({ delayed }) => delayed === 1 });
+    const before = alive;
+    await waitFor(() => alive > before + 1, { describe: 'polls of an idle worker', timeoutMs: 25_000 });
+  });
+});

@@ -1,0 +1,142 @@
+/** Composition root: opens what the configuration names and closes it last in, first out. */
+import type { Logger } from 'pino';
+import { createCalicoClient } from './calico/client.ts';
+import type { Config } from './config.ts';
+import { type Database, openDatabase } from './db/client.ts';
+import { listDueCustomers } from './db/customers.ts';
+import { countPendingMigrations } from './db/migrate.ts';
+import { openQueueConnection } from './queue/connection.ts';
+import { openSyncQueue, type SyncQueue } from './queue/enqueue.ts';
+import { startTick } from './queue/tick.ts';
+import { startSyncWorker } from './queue/worker.ts';
+import { runSync } from './sync/run-sync.ts';
+import type { SyncDeps } from './sync/turn.ts';
+
+/** The database lacks migrations that this version needs. */
+export class NotMigratedError extends Error {
+  constructor(pending: number) {
+    super(
+      `The database is ${pending} migration${pending === 1 ? '' : 's'} behind. Run \`calico-sync migrate\`.`,
+    );
+    this.name = 'NotMigratedError';
+  }
+}
+
+/** What was opened, in order; `closeAll` closes it in reverse, each even where one before it failed. */
+export function createCloser() {
+  const closers: (() => Promise<void>)[] = [];
+  return {
+    add: (close: () => Promise<void>) => void closers.push(close),
+    async closeAll(): Promise<void> {
+      for (let close = closers.pop(); close; close = closers.pop()) await close().catch(() => {});
+    },
+  };
+}
+
+/** Opens the database for a command. @throws NotMigratedError, DatabaseError where it cannot be reached. */
+export async function openMigratedDatabase(
+  { database }: Config<'database'>,
+  log: Logger,
+  maxConnections = 2,
+): Promise<Database> {
+  const db = openDatabase({
+    url: database.DATABASE_URL,
+    maxConnections,
+    onIdleError: (err) => log.warn({ err }, 'an idle Postgres connection broke; another replaces it'),
+  });
+  try {
+    const pending = await db.run(countPendingMigrations);
+    if (pending > 0) throw new NotMigratedError(pending);
+    return db;
+  } catch (error) {
+    await db.close();
+    throw error;
+  }
+}
+
+/** Opens the queue for adding jobs. */
+export function openQueue({ queue }: Config<'queue'>, log: Logger): Promise<SyncQueue> {
+  return openSyncQueue({ connection: openQueueConnection(queue.QUEUE_URL, queue.QUEUE_PREFIX), log });
+}
+
+export type WorkerConfig = Config<'database' | 'queue' | 'credentials' | 'calico' | 'sync' | 'worker'>;
+export type RunningWorker = { close(): Promise<void> };
+
+/** A sync takes one connection at a time and its token refresh a second; the tick and the leases take the rest. */
+const SPARE_CONNECTIONS = 5;
+/** Renewed every 20 s; a dead worker's customer is free again after it. */
+const LEASE_MS = 60_000;
+const TICK_MS = 5_000;
+/** SIGTERM ends within 10 s (promise 12): the worker has most of it, its connections the rest. */
+const STOP_GRACE_MS = 6_000;
+const CLOSE_GRACE_MS = 1_000;
+
+/** Opens everything and works until `close`. @throws one sentence and the next step where anything is not there. */
+export async function startWorker(config: WorkerConfig, log: Logger): Promise<RunningWorker> {
+  const closer = createCloser();
+  try {
+    const concurrency = config.worker.WORKER_CONCURRENCY;
+    const db = await openMigratedDatabase(config, log, concurrency + SPARE_CONNECTIONS);
+    closer.add(() => atMost(CLOSE_GRACE_MS, db.close()));
+    const deps = syncDeps(config, db, log);
+    const connection = openQueueConnection(config.queue.QUEUE_URL, config.queue.QUEUE_PREFIX);
+    const queue = await openSyncQueue({ connection, log });
+    closer.add(() => queue.close(CLOSE_GRACE_MS));
+    const worker = await startSyncWorker({
+      connection,
+      concurrency,
+      runSync: (customerId, stop) => runSync(deps, customerId, stop),
+      log,
+    });
+    closer.add(() => worker.close(STOP_GRACE_MS));
+    const tick = startTick({
+      everyMs: TICK_MS,
+      listDue: (limit) => db.run((orm) => listDueCustomers(orm, limit)),
+      enqueueMany: queue.enqueueMany,
+      log,
+    });
+    closer.add(() => tick.stop(CLOSE_GRACE_MS));
+    log.info({ concurrency, queue: connection.where }, 'worker started');
+    return { close: closer.closeAll };
+  } catch (error) {
+    await closer.closeAll();
+    throw error;
+  }
+}
+
+function syncDeps({ calico, credentials, sync }: WorkerConfig, db: Database, log: Logger): SyncDeps {
+  const client = createCalicoClient({
+    apiUrl: calico.CALICO_API_URL,
+    authUrl: calico.CALICO_AUTH_URL,
+    timeoutMs: calico.CALICO_TIMEOUT_MS,
+    maxBodyBytes: calico.CALICO_MAX_BODY_BYTES,
+    now: Date.now,
+  });
+  return {
+    db,
+    client,
+    oauth: { clientId: calico.CALICO_CLIENT_ID, clientSecret: calico.CALICO_CLIENT_SECRET },
+    keys: credentials.CREDENTIALS_KEYS,
+    settings: {
+      pageLimit: sync.CALICO_PAGE_LIMIT,
+      slicePages: sync.SLICE_PAGES,
+      leaseMs: LEASE_MS,
+      syncIntervalMs: sync.SYNC_INTERVAL,
+      fullSyncIntervalMs: sync.FULL_SYNC_INTERVAL,
+      overlapMs: sync.SYNC_OVERLAP,
+      refreshSettleMs: sync.CALICO_REFRESH_SETTLE_MS,
+      maxWaitMs: sync.CALICO_MAX_WAIT,
+      keepRaw: sync.KEEP_RAW,
+    },
+    log,
+    now: Date.now,
+    random: Math.random,
+  };
+}
+
+/** A server that does not answer must not keep the process: its connections end with it. */
+async function atMost(ms: number, work: Promise<void>): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  await Promise.race([work, promise]).finally(() => clearTimeout(timer));
+}

@@ -13,7 +13,7 @@ import { recordPage } from '../db/passes.ts';
 import { addPage, type Counts, noteInRun, type Run } from '../db/runs.ts';
 import { markProvidersDown, type Quarantined, quarantine, resolveQuarantined } from '../db/set-aside.ts';
 import type { PageOwner } from '../db/transactions.ts';
-import { UNNAMED_PROVIDER } from './courier.ts';
+import { downIn, union } from './providers.ts';
 import type { Candidate, PreparedPage, Refused, Stream, StreamWritten } from './streams.ts';
 
 export type PageCommit = {
@@ -70,7 +70,9 @@ async function commitIn(
     );
   }
   const { nextCursor } = page;
-  await advance(tx.orm, lease, pass, { ...page, nextCursor, latest: prepared.latest });
+  // A provider that could not be refreshed is missing from every page, whatever their codes say.
+  const partial = page.partial || run.providersDown.length > 0;
+  await advance(tx.orm, lease, pass, { cursor: page.cursor, nextCursor, latest: prepared.latest, partial });
   const counts: Counts = {
     fetched: page.records.length,
     inserted: written.inserted,
@@ -145,9 +147,8 @@ function evidence(page: Page, refused: readonly Refused[]): Quarantined[] {
 
 /** With the page, so that no run forgets that somebody was missing from it. */
 async function noteProvidersDown(tx: Transaction, { lease, run, page }: PageCommit): Promise<void> {
-  const causes = new Map(page.errors.map(({ providerId, cause }) => [providerId ?? UNNAMED_PROVIDER, cause]));
-  if (causes.size === 0) causes.set(UNNAMED_PROVIDER, 'not said');
+  const causes = downIn(page);
   await markProvidersDown(tx.orm, lease.customerId, causes);
-  const providersDown = [...new Set([...run.providersDown, ...causes.keys()])];
+  const providersDown = union(run.providersDown, causes.keys());
   await noteInRun(tx.orm, run, { providersDown });
 }

@@ -4,11 +4,12 @@ import { CalicoError } from '../calico/errors.ts';
 import { fetchPage, type Page, type PageRequest } from '../calico/pages.ts';
 import { decide } from '../calico/response-codes.ts';
 import { type AccessToken, accessToken } from './access-token.ts';
+import { downIn } from './providers.ts';
 import type { SyncDeps } from './turn.ts';
 
 /** Asks Calico in one customer's name. */
 export type Courier = {
-  refresh(endpoint: Endpoint): Promise<{ code: number; down: string[] }>;
+  refresh(endpoint: Endpoint): Promise<{ code: number; down: Map<string, string> }>;
   page(request: Omit<PageRequest, 'bearer' | 'signal'>): Promise<Page>;
   /** The access token last used; null before the first request. */
   lastBearer(): string | null;
@@ -47,16 +48,10 @@ export function createCourier(deps: SyncDeps, customerId: string, signal: AbortS
       withBearer(async (bearer) => {
         const answer = await deps.client.send({ endpoint, bearer, signal });
         const { errors } = readAnswer(answer, refreshAnswer);
-        const named = errors.map(({ providerId }) => providerId ?? UNNAMED_PROVIDER);
-        return {
-          code: answer.code,
-          down: named.length === 0 && answer.code === 206 ? [UNNAMED_PROVIDER] : named,
-        };
+        const partial = answer.code === 206 || errors.length > 0;
+        return { code: answer.code, down: downIn({ partial, errors }) };
       }),
     page: (request) => withBearer((bearer) => fetchPage(deps.client, { ...request, bearer, signal })),
     lastBearer: () => held?.token ?? null,
   };
 }
-
-/** A 206 that names nobody is somebody all the same. */
-export const UNNAMED_PROVIDER = '(not named)';

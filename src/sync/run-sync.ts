@@ -9,11 +9,12 @@ import { decide } from '../calico/response-codes.ts';
 import { beginPass, isUnderWay, type Pass, readCheckpoint } from '../db/checkpoints.ts';
 import { acquireLease, holdLease } from '../db/leases.ts';
 import { endRun, noteInRun, openRun, readReceipts } from '../db/runs.ts';
-import { markProvidersUp } from '../db/set-aside.ts';
+import { markProvidersDown, markProvidersUp } from '../db/set-aside.ts';
 import { commitPage } from './commit-page.ts';
-import { createCourier, UNNAMED_PROVIDER } from './courier.ts';
+import { createCourier } from './courier.ts';
 import { keepLease } from './keep-lease.ts';
 import type { Outcome } from './outcome.ts';
+import { downIn, union } from './providers.ts';
 import { judge } from './receipt.ts';
 import { settleFailure, stopped } from './settle.ts';
 import { STREAMS, type Stream } from './streams.ts';
@@ -65,16 +66,17 @@ async function takeTurn(
 
 /** Asks Calico to read the providers again, once a run and stream; where it only accepted, its data must settle first. */
 async function refresh(turn: Turn): Promise<Outcome | null> {
-  const { deps, run, courier } = turn;
+  const { deps, courier } = turn;
   let accepted = false;
   for (const stream of STREAMS) {
-    if (run.refreshed.includes(stream.name)) continue;
+    if (turn.run.refreshed.includes(stream.name)) continue;
     const answer = await courier.refresh(stream.refreshEndpoint);
     accepted ||= answer.code === 202;
-    run.refreshed = [...run.refreshed, stream.name];
-    run.providersDown = [...new Set([...run.providersDown, ...answer.down])];
-    const { refreshed, providersDown } = run;
-    await deps.db.run((orm) => noteInRun(orm, run, { refreshed, providersDown }));
+    await deps.db.run((orm) => markProvidersDown(orm, turn.lease.customerId, answer.down));
+    await remember(turn, {
+      refreshed: [...turn.run.refreshed, stream.name],
+      providersDown: union(turn.run.providersDown, answer.down.keys()),
+    });
   }
   if (!accepted || deps.settings.refreshSettleMs === 0) return null;
   const reason = 'Calico accepted the refresh; its data settles';
@@ -101,14 +103,14 @@ async function syncStream(turn: Turn, stream: Stream): Promise<Outcome | null> {
       const remedy = restartFor(turn, stream, error);
       if (!remedy) throw error;
       turn.log.warn({ err: error, remedy }, 'starting the pages over');
-      turn.run.restarted = [...turn.run.restarted, stream.name];
+      await remember(turn, { restarted: [...turn.run.restarted, stream.name] });
       pass = await startPass(turn, stream, remedy === 'restart_pages' ? pass.passStartTime : null);
     }
   }
 }
 
 async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outcome | null> {
-  const { deps, lease, run, courier } = turn;
+  const { deps, lease, courier } = turn;
   const { endpoint } = stream;
   const { pageLimit: limit, keepRaw } = deps.settings;
   const fetch = (cursor: string | null) =>
@@ -117,7 +119,7 @@ async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outcome | n
   for await (const page of walkPages(pass.cursor, fetch)) {
     if (at.pagesDone >= MAX_PAGES)
       throw walkError(endpoint, `the pages have no end: ${MAX_PAGES} in one pass`);
-    const counts = await commitPage(deps.db, { lease, run, stream, pass: at, page, keepRaw });
+    const counts = await commitPage(deps.db, { lease, run: turn.run, stream, pass: at, page, keepRaw });
     turn.log.debug({ stream: stream.name, page: at.pagesDone, ...counts }, 'page committed');
     noteProgress(turn, page);
     if (page.nextCursor === null) return null;
@@ -131,12 +133,17 @@ async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outcome | n
 /** A walk this long is one that never ends: ten million records at 100 a page. */
 const MAX_PAGES = 100_000;
 
-/** What a committed page changes of the turn; the same stands in Postgres already. */
+/** What a committed page changes of the run; the same stands in Postgres already. */
 function noteProgress(turn: Turn, page: Page): void {
   turn.pagesLeft--;
-  const down = page.errors.map(({ providerId }) => providerId ?? UNNAMED_PROVIDER);
-  const providersDown = [...new Set([...turn.run.providersDown, ...down])];
+  const providersDown = union(turn.run.providersDown, downIn(page).keys());
   turn.run = { ...turn.run, attempts: 0, waitingSince: null, waitingFor: null, providersDown };
+}
+
+/** Keeps in Postgres and in hand what the run must not do again. */
+async function remember(turn: Turn, done: Parameters<typeof noteInRun>[2]): Promise<void> {
+  await turn.deps.db.run((orm) => noteInRun(orm, turn.run, done));
+  turn.run = { ...turn.run, ...done };
 }
 
 /** The pass under way, or a new one: with a time window where the run is incremental and something was read before. */
@@ -162,7 +169,6 @@ function isWorthResuming({ deps, run }: Turn, stream: Stream, pass: Pass): boole
 async function startPass({ deps, lease, run }: Turn, stream: Stream, startTime: Date | null): Promise<Pass> {
   return deps.db.transaction(async ({ orm }) => {
     await holdLease(orm, lease);
-    await noteInRun(orm, run, { restarted: run.restarted });
     const mode = stream.hasWindow ? run.mode : 'full';
     return beginPass(orm, lease, stream.name, { runId: run.runId, mode, startTime });
   });

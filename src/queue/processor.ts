@@ -1,0 +1,89 @@
+/**
+ * Says in BullMQ's words how a customer's turn ended. Postgres knows it already, so whatever the queue refuses here
+ * (its server gone, the lock lost, the job flushed) is logged and left: the tick enqueues the customer when it is due.
+ * Nothing that comes from outside this project may reach an error thrown here: BullMQ stores its message and stack.
+ */
+import { DelayedError, type Job, UnrecoverableError, WaitingError } from 'bullmq';
+import type { Logger } from 'pino';
+import type { Outcome } from '../sync/outcome.ts';
+import type { QueueConnection } from './connection.ts';
+import { jobDataSchema } from './job.ts';
+import { messageOf } from './outage.ts';
+
+/** One turn of a customer's sync. It resolves with `stopped` soon after the signal; it is not expected to reject. */
+export type RunSync = (customerId: string, signal: AbortSignal) => Promise<Outcome>;
+
+export interface ProcessorOptions {
+  kind: QueueConnection['kind'];
+  runSync: RunSync;
+  stopping: AbortSignal;
+  log: Logger;
+  now: () => number;
+}
+
+/** The function that BullMQ calls for each job; what it returns is the outcome's kind. */
+export function syncProcessor({ kind, runSync, stopping, log, now }: ProcessorOptions) {
+  return async (job: Job, token?: string): Promise<string> => {
+    const data = jobDataSchema.safeParse(job.data);
+    if (!data.success) throw new UnrecoverableError('The job names no customer: expected { customerId }.');
+    const { customerId } = data.data;
+    const outcome = await Promise.try(runSync, customerId, stopping).catch((error: unknown) => {
+      log.error({ customerId, ...whereFrom(error) }, 'a sync threw instead of returning an outcome');
+      throw new UnrecoverableError('The sync broke off on a defect; the log says where.');
+    });
+
+    const parked = await putBack(outcome, job, token).catch((error: unknown) => {
+      log.warn(
+        { customerId, reason: messageOf(error) },
+        'the queue did not take the job back; the tick will',
+      );
+    });
+    if (parked) throw parked;
+    if (outcome.kind === 'dead_lettered') throw new UnrecoverableError(outcome.reason);
+    return outcome.kind;
+  };
+
+  /** Moves a job that goes on to where it waits, and gives the error by which BullMQ knows that it was moved. */
+  async function putBack(outcome: Outcome, job: Job, token: string | undefined): Promise<Error | undefined> {
+    switch (outcome.kind) {
+      case 'later':
+      case 'failed':
+        return outcome.notBefore.getTime() > now()
+          ? delay(job, token, outcome.notBefore)
+          : giveWay(job, token);
+      case 'stopped':
+        return giveWay(job, token);
+      case 'done':
+      case 'dead_lettered':
+      case 'fenced':
+      case 'not_run':
+        return undefined;
+    }
+  }
+
+  /** Neither this nor `moveToWait` spends an attempt, and the deduplication id stays taken. */
+  async function delay(job: Job, token: string | undefined, until: Date): Promise<Error> {
+    await job.moveToDelayed(until.getTime(), token);
+    return new DelayedError();
+  }
+
+  /**
+   * Due now, but behind everyone who waits already (promise 11). Each backend has one verb for this, and the other
+   * backend's verb jumps the queue (BullMQ 6.7): on Redis a delayed job that falls due joins the tail and `moveToWait`
+   * goes to the head; on Postgres `moveToWait` draws a new number and a delayed job that falls due keeps its old one.
+   */
+  async function giveWay(job: Job, token: string | undefined): Promise<Error> {
+    if (kind === 'redis') return delay(job, token, new Date(now()));
+    await job.moveToWait(token);
+    return new WaitingError();
+  }
+}
+
+/** An unexpected error's name and stack frames. Its message may quote anything: drizzle's quotes every parameter. */
+function whereFrom(error: unknown): { error: string; frames: string[] } {
+  if (!(error instanceof Error)) return { error: typeof error, frames: [] };
+  return {
+    error: error.name,
+    frames: (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line)),
+  };
+}

@@ -38,15 +38,25 @@ describeOnBothQueues('a queue that is gone', (backend) => {
 
   it('is logged once a streak, not once a try, and again when it is back', async () => {
     const { link, queue } = await openLinked();
-    const worker = await queue.startWorker({ runSync: async () => done });
-    const before = worker.lastActivityAt();
+    const started = gate<void>();
+    const turn = gate<typeof done>();
+    await queue.startWorker({
+      runSync: () => {
+        started.open();
+        return turn.opened;
+      },
+    });
     await queue.sync.enqueueSync('acme');
-    await waitFor(() => worker.lastActivityAt() > before, { describe: 'the worker to work' });
+    await started.opened;
     link.cut();
+    turn.open(done);
     await waitFor(() => queue.logs.count("worker's queue") === 1, { describe: 'the outage to be logged' });
-    const attempts = Array.from({ length: 20 }, () => queue.sync.enqueueSync('acme').catch(() => undefined));
-    await Promise.all(attempts);
-    expect(queue.logs.count('failing')).toBeLessThanOrEqual(2);
+    let ticks = 0;
+    const listDue = async () => [`customer ${ticks++}`];
+    tickOf(queue, listDue);
+    await waitFor(() => ticks >= 10, { describe: 'ten ticks during the outage' });
+    // The worker, the producer and the tick each notice it.
+    expect(queue.logs.count('failing')).toBeLessThanOrEqual(3);
 
     link.heal();
     await waitFor(() => queue.sync.enqueueSync('acme').then(() => true), {
@@ -56,9 +66,9 @@ describeOnBothQueues('a queue that is gone', (backend) => {
       describe: 'its return',
       timeoutMs: 20_000,
     });
-    // BullMQ's own loop tried 2,000 times a second while Postgres was away.
+    // A busy BullMQ worker whose Postgres goes away asks for its next job 2,000 times a second.
     const [, failures] = /"failures":(\d+),"msg":"worker's queue/.exec(queue.logs.text()) ?? [];
-    expect(Number(failures)).toBeLessThan(50);
+    expect(Number(failures)).toBeLessThan(100);
   });
 
   it.each(['cut', 'freeze'] as const)('(%s) does not keep an idle worker from closing', async (fault) => {

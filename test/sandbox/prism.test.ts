@@ -8,11 +8,6 @@
  *   sandbox's request id.
  * - It reads numbers as floats and writes the body anew: exact digits are checked in data.test.ts, without it.
  */
-import { type ChildProcessByStdio, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
-import type { Readable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { everyRecordOf, type SandboxStream } from '../../src/sandbox/data.ts';
 import type { MemoryData } from '../../src/sandbox/data-memory.ts';
@@ -20,39 +15,8 @@ import { loadRealData } from '../../src/sandbox/data-real.ts';
 import type { FaultAnswer } from '../../src/sandbox/faults.ts';
 import { generateData } from '../../src/sandbox/generate.ts';
 import { type Sandbox, startSandbox } from '../../src/sandbox/server.ts';
+import { type Prism, startPrismProxy } from '../support/prism.ts';
 import { type Parameters, queryOf, transaction, type WirePage } from './client.ts';
-
-const prism = fileURLToPath(
-  new URL('../../node_modules/@stoplight/prism-cli/dist/index.js', import.meta.url),
-);
-const contract = fileURLToPath(new URL('../../src/calico/openapi.yaml', import.meta.url));
-
-/** Starts Prism in front of an API. Its output must be read on, or it stops when the pipe is full. */
-function spawnPrism(apiUrl: string, port: number): ChildProcessByStdio<null, Readable, null> {
-  const args = [prism, 'proxy', contract, apiUrl, '--errors', '-p', String(port)];
-  return spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-}
-
-/** Resolves when Prism says that it listens; rejects with its words when it ends instead. */
-function listening(child: ReturnType<typeof spawnPrism>): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  let said = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    said = (said + text).slice(-10_000);
-    if (said.includes('Prism is listening')) resolve();
-  });
-  child.once('exit', () => reject(new Error(`Prism ended before it listened: ${said}`)));
-  return promise;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 /** The real wallets and a few generated customers, in one set that a test may add to. */
 function manyKindsOfData(): MemoryData {
@@ -68,19 +32,15 @@ function manyKindsOfData(): MemoryData {
 
 const data = manyKindsOfData();
 let sandbox: Sandbox;
-let child: ReturnType<typeof spawnPrism> | undefined;
-let proxyUrl: string;
+let prism: Prism;
 
 beforeAll(async () => {
   sandbox = await startSandbox({ data });
-  const port = await freePort();
-  proxyUrl = `http://127.0.0.1:${port}`;
-  child = spawnPrism(sandbox.apiUrl, port);
-  await listening(child);
+  prism = await startPrismProxy(sandbox.apiUrl);
 }, 30_000);
 
 afterAll(async () => {
-  child?.kill();
+  await prism?.stop();
   await sandbox.close();
 });
 
@@ -100,7 +60,7 @@ async function ask(
   accessToken = sandbox.issueTokens(customerId).access_token,
 ): Promise<JudgedAnswer> {
   const [method = 'GET', path = ''] = request.split(' ');
-  const response = await fetch(`${proxyUrl}${path}?${queryOf(parameters)}`, {
+  const response = await fetch(`${prism.url}${path}?${queryOf(parameters)}`, {
     method,
     headers: { authorization: `Bearer ${accessToken}` },
   });

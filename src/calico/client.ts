@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import { ENDPOINTS, type Endpoint, errorCode } from './contract.ts';
 import { CalicoError, type Failure, type FailureKind } from './errors.ts';
-import { parseExactJson } from './json.ts';
+import { escapeUnstorable, parseExactJson } from './json.ts';
 import { isKnownCode, isSuccess } from './response-codes.ts';
 
 export type ClientOptions = {
@@ -47,6 +47,9 @@ async function send(options: ClientOptions, request: Request): Promise<Answer> {
   const secrets = [request.bearer ?? '', ...(request.secrets ?? [])].filter((secret) => secret !== '');
   const redact = (text: string) =>
     secrets.reduce((safe, secret) => safe.replaceAll(secret, '[secret]'), text);
+  /** Evidence is kept in Postgres, whatever bytes came. */
+  const quote = (bytes: Uint8Array) =>
+    escapeUnstorable(redact(new TextDecoder().decode(bytes.subarray(0, EVIDENCE_BYTES))));
   const known: Partial<Failure> = {};
   const failAs: FailWith = (kind, detail) =>
     new CalicoError({
@@ -85,7 +88,7 @@ async function send(options: ClientOptions, request: Request): Promise<Answer> {
     const bytes = await readBody(response, options.maxBodyBytes, failAs);
     // A token answer that succeeded holds tokens that nobody knows yet: it is no evidence.
     const quotable = request.endpoint !== 'token' || !response.ok;
-    known.body = quotable ? redact(new TextDecoder().decode(bytes.subarray(0, EVIDENCE_BYTES))) : null;
+    known.body = quotable ? quote(bytes) : null;
     const { text, body } = parseBody(bytes);
     const bodyCode = errorCode.safeParse(body);
     if (bodyCode.success && isKnownCode(bodyCode.data)) known.code = bodyCode.data;

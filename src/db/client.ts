@@ -43,7 +43,8 @@ export function openDatabase({ url, maxConnections, onIdleError }: DatabaseOptio
     statement_timeout: 60_000,
     idle_in_transaction_session_timeout: 120_000,
   });
-  pool.on('error', (error) => onIdleError?.(toDatabaseError(error)));
+  // pg's pool says that it has ended before its sockets have: what breaks then is of no interest.
+  pool.on('error', (error) => pool.ending || onIdleError?.(toDatabaseError(error)));
   const orm = drizzle(pool);
 
   return {

@@ -100,6 +100,11 @@ export async function resumeCustomer(orm: Orm, customerId: string): Promise<bool
  */
 export async function removeCustomer(orm: Orm, customerId: string, purge: boolean): Promise<boolean> {
   const { rowCount } = await orm.delete(customers).where(eq(customers.customerId, customerId));
+  await orm.execute(sql`UPDATE calico.sync_runs
+    SET status = 'abandoned', finished_at = now(), reason = 'the customer was removed'
+    WHERE customer_id = ${customerId} AND status IN ('running', 'waiting')`);
+  await orm.execute(sql`DELETE FROM calico.sync_pages
+    WHERE pass_run_id IN (SELECT pass_run_id FROM calico.checkpoints WHERE customer_id = ${customerId})`);
   const tables = ['checkpoints', 'provider_status', ...(purge ? PURGED_TABLES : [])];
   for (const table of tables) {
     await orm.execute(sql`DELETE FROM ${sql.raw(`calico.${table}`)} WHERE customer_id = ${customerId}`);

@@ -38,9 +38,11 @@ export async function openSyncQueue(options: {
   await connection.check();
   const queue = new Queue(QUEUE_NAME, { connection: connection.where }, connection.backend);
   const outage = outageLog(log, `queue at ${connection.where}`);
-  queue.on('error', outage.failed);
+  let closing = false;
+  queue.on('error', (error) => closing || outage.failed(error));
 
   const close = async (graceMs = 1_000) => {
+    closing = true;
     const late = () => Promise.reject(new Error('late'));
     // A close that fails leaves BullMQ's client reconnecting for ever; disconnecting ends that.
     await within(graceMs, queue.close(), late).catch(() => void queue.disconnect().catch(() => undefined));

@@ -74,7 +74,7 @@ export async function startSyncWorker(options: SyncWorkerOptions): Promise<SyncW
     },
     watchPolls(connection.backend, { onPoll: answered, stopping: stopping.signal }),
   );
-  worker.on('error', outage.failed);
+  worker.on('error', (error) => stopping.signal.aborted || outage.failed(error));
   worker.on('active', alive);
   worker.on('completed', alive);
   worker.on('locksRenewed', alive);

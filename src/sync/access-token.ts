@@ -47,7 +47,10 @@ export async function accessToken(
     if (isUsable) return { token: stored.accessToken, usableUntilMs: usableUntil(stored), refreshed: false };
     const tokens = await refreshTokens(source.client, source.oauth, stored, source.now(), signal);
     await saveCredentials(orm, source.keys, customerId, tokens);
-    return { token: tokens.accessToken, usableUntilMs: usableUntil(tokens), refreshed: true };
+    // A token that ends sooner than that is used for half its life, not traded at every request.
+    const halfLifeMs = (source.now() + tokens.accessExpiresAt.getTime()) / 2;
+    const usableUntilMs = Math.max(usableUntil(tokens), halfLifeMs);
+    return { token: tokens.accessToken, usableUntilMs, refreshed: true };
   });
 }
 

@@ -360,12 +360,12 @@ CREATE TABLE "calico"."sync_runs" (
 --> statement-breakpoint
 ALTER TABLE "calico"."credentials" ADD CONSTRAINT "credentials_customer_id_customers_customer_id_fk" FOREIGN KEY ("customer_id") REFERENCES "calico"."customers"("customer_id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "calico"."sync_run_streams" ADD CONSTRAINT "sync_run_streams_run_id_sync_runs_run_id_fk" FOREIGN KEY ("run_id") REFERENCES "calico"."sync_runs"("run_id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
-CREATE INDEX "input_only_transactions_by_time" ON "calico"."input_only_transactions" USING btree ("customer_id","occurred_at");--> statement-breakpoint
-CREATE INDEX "input_output_transactions_by_time" ON "calico"."input_output_transactions" USING btree ("customer_id","occurred_at");--> statement-breakpoint
-CREATE INDEX "output_only_transactions_by_time" ON "calico"."output_only_transactions" USING btree ("customer_id","occurred_at");--> statement-breakpoint
-CREATE INDEX "receive_transactions_by_time" ON "calico"."receive_transactions" USING btree ("customer_id","occurred_at");--> statement-breakpoint
-CREATE INDEX "send_transactions_by_time" ON "calico"."send_transactions" USING btree ("customer_id","occurred_at");--> statement-breakpoint
-CREATE INDEX "uncategorized_transactions_by_time" ON "calico"."uncategorized_transactions" USING btree ("customer_id","occurred_at");--> statement-breakpoint
+CREATE INDEX "input_only_transactions_by_time" ON "calico"."input_only_transactions" USING btree ("customer_id","occurred_at") WHERE removed_at IS NULL;--> statement-breakpoint
+CREATE INDEX "input_output_transactions_by_time" ON "calico"."input_output_transactions" USING btree ("customer_id","occurred_at") WHERE removed_at IS NULL;--> statement-breakpoint
+CREATE INDEX "output_only_transactions_by_time" ON "calico"."output_only_transactions" USING btree ("customer_id","occurred_at") WHERE removed_at IS NULL;--> statement-breakpoint
+CREATE INDEX "receive_transactions_by_time" ON "calico"."receive_transactions" USING btree ("customer_id","occurred_at") WHERE removed_at IS NULL;--> statement-breakpoint
+CREATE INDEX "send_transactions_by_time" ON "calico"."send_transactions" USING btree ("customer_id","occurred_at") WHERE removed_at IS NULL;--> statement-breakpoint
+CREATE INDEX "uncategorized_transactions_by_time" ON "calico"."uncategorized_transactions" USING btree ("customer_id","occurred_at") WHERE removed_at IS NULL;--> statement-breakpoint
 CREATE INDEX "customers_due" ON "calico"."customers" USING btree ("next_sync_at") WHERE status = 'active';--> statement-breakpoint
 CREATE INDEX "dead_letters_open" ON "calico"."dead_letters" USING btree ("created_at") WHERE replayed_at IS NULL AND discarded_at IS NULL;--> statement-breakpoint
 CREATE UNIQUE INDEX "quarantined_records_key" ON "calico"."quarantined_records" USING btree ("customer_id","stream","record_key");--> statement-breakpoint

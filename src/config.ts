@@ -18,22 +18,26 @@ export class ConfigError extends Error {
 
 const UNIT_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
-/** "90s", "15m", "1h", "7d" as milliseconds, or null. */
+/** Beyond it a date minus a duration, or Postgres's interval, would be out of range. */
+const LONGEST_MS = 3650 * UNIT_MS.d;
+
+/** "90s", "15m", "1h", "7d" as milliseconds, at most ten years; null for anything else. */
 export function parseDuration(text: string): number | null {
   const match = /^(\d+)(ms|s|m|h|d)$/.exec(text.trim());
-  return match ? Number(match[1]) * UNIT_MS[match[2] as keyof typeof UNIT_MS] : null;
+  const ms = match ? Number(match[1]) * UNIT_MS[match[2] as keyof typeof UNIT_MS] : Number.NaN;
+  return ms <= LONGEST_MS ? ms : null;
 }
 
-const duration = (fallback: string, leastMs = 0) =>
+const duration = (fallback: string, least: '0s' | '1s' = '0s') =>
   z
     .string()
     .default(fallback)
     .transform((text, context) => {
       const ms = parseDuration(text);
-      if (ms !== null && ms >= leastMs) return ms;
+      if (ms !== null && ms >= (parseDuration(least) ?? 0)) return ms;
       context.addIssue({
         code: 'custom',
-        message: 'must be a duration such as 90s, 15m, 1h or 7d, and not too short',
+        message: `must be a duration such as 90s, 15m, 1h or 7d, from ${least} to 3650d`,
       });
       return z.NEVER;
     });
@@ -53,7 +57,7 @@ const flag = (fallback: boolean) =>
     .default(fallback ? 'true' : 'false')
     .transform((text) => text === 'true');
 
-const required = z.string('is missing').min(1, 'is empty');
+const required = z.string('is missing').min(1, { message: 'is empty', abort: true });
 
 const urlOf = (protocols: readonly string[]) =>
   required.refine((text) => protocols.includes(URL.parse(text)?.protocol ?? ''), {
@@ -61,14 +65,26 @@ const urlOf = (protocols: readonly string[]) =>
   });
 
 const LOOPBACK = new Set(['127.0.0.1', 'localhost', '[::1]']);
-/** Bearers and the client secret travel to these: plain http only on this machine. */
-const calicoUrl = z.string().refine(
-  (text) => {
-    const url = URL.parse(text);
-    return url?.protocol === 'https:' || (url?.protocol === 'http:' && LOOPBACK.has(url.hostname));
-  },
-  { message: 'must be an https:// URL (http:// only for a Calico on this machine)' },
-);
+/**
+ * Bearers and the client secret travel to these: plain http only on this machine. No user or password either: fetch
+ * refuses such a URL with an error that quotes it.
+ */
+const calicoUrl = z
+  .string()
+  .refine(
+    (text) => {
+      const url = URL.parse(text);
+      return url?.protocol === 'https:' || (url?.protocol === 'http:' && LOOPBACK.has(url.hostname));
+    },
+    { message: 'must be an https:// URL (http:// only for a Calico on this machine)', abort: true },
+  )
+  .refine(
+    (text) => {
+      const url = URL.parse(text);
+      return !url || url.username + url.password + url.search + url.hash === '';
+    },
+    { message: 'must have no user, password, query or fragment' },
+  );
 
 const KEY_BYTES = 32;
 const credentialsKeys = required.transform((text, context): KeyRing => {
@@ -76,7 +92,8 @@ const credentialsKeys = required.transform((text, context): KeyRing => {
   for (const entry of text.split(',')) {
     const [id, base64, ...rest] = entry.trim().split(':');
     const key = Buffer.from(base64 ?? '', 'base64');
-    if (!id || rest.length > 0 || key.length !== KEY_BYTES) {
+    // Compared because decoding skips whatever is not base64.
+    if (!id || rest.length > 0 || key.length !== KEY_BYTES || key.toString('base64') !== base64) {
       context.addIssue({
         code: 'custom',
         message: `must be id:base64 of ${KEY_BYTES} bytes, comma-separated`,
@@ -91,6 +108,8 @@ const credentialsKeys = required.transform((text, context): KeyRing => {
   }
   return keys;
 });
+
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
 const SECTIONS = {
   database: z.object({ DATABASE_URL: urlOf(['postgres:', 'postgresql:']) }),
@@ -115,21 +134,25 @@ const SECTIONS = {
   sync: z.object({
     CALICO_PAGE_LIMIT: count(100, 1, 100),
     CALICO_REFRESH_SETTLE_MS: count(5_000, 0, 3_600_000),
-    CALICO_MAX_WAIT: duration('6h', 1000),
-    SYNC_INTERVAL: duration('1h', 1000),
-    FULL_SYNC_INTERVAL: duration('7d', 1000),
+    CALICO_MAX_WAIT: duration('6h', '1s'),
+    SYNC_INTERVAL: duration('1h', '1s'),
+    FULL_SYNC_INTERVAL: duration('7d', '1s'),
     SYNC_OVERLAP: duration('3d'),
     SLICE_PAGES: count(50, 1, 1_000_000),
     KEEP_RAW: flag(true),
   }),
   worker: z.object({ WORKER_CONCURRENCY: count(10, 1, 1000) }),
   log: z.object({
-    LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+    LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
   }),
 } as const;
 
 type Sections = typeof SECTIONS;
 export type SectionName = keyof Sections;
+/** Every setting there is; .env.example and the README list the same. */
+export const SETTING_NAMES: readonly string[] = Object.values(SECTIONS).flatMap(({ shape }) =>
+  Object.keys(shape),
+);
 /** The settings of some sections under their own names, parsed: durations in milliseconds, keys as bytes. */
 export type Config<Names extends SectionName> = { [Name in Names]: z.output<Sections[Name]> };
 

@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { ENDPOINTS, type Endpoint, errorCode } from './contract.ts';
 import { CalicoError, type Failure, type FailureKind } from './errors.ts';
 import { escapeUnstorable, parseExactJson } from './json.ts';
+import { createRedactor } from './redact.ts';
 import { isKnownCode, isSuccess } from './response-codes.ts';
 
 export type ClientOptions = {
@@ -44,12 +45,7 @@ export function createCalicoClient(options: ClientOptions): CalicoClient {
 
 async function send(options: ClientOptions, request: Request): Promise<Answer> {
   const { url, method } = target(options, request);
-  const secrets = [request.bearer ?? '', ...(request.secrets ?? [])].filter((secret) => secret !== '');
-  const redact = (text: string) =>
-    secrets.reduce((safe, secret) => safe.replaceAll(secret, '[secret]'), text);
-  /** Evidence is kept in Postgres, whatever bytes came. */
-  const quote = (bytes: Uint8Array) =>
-    escapeUnstorable(redact(new TextDecoder().decode(bytes.subarray(0, EVIDENCE_BYTES))));
+  const { redact, quote } = createRedactor([request.bearer ?? '', ...(request.secrets ?? [])]);
   const known: Partial<Failure> = {};
   const failAs: FailWith = (kind, detail) =>
     new CalicoError({
@@ -81,14 +77,15 @@ async function send(options: ClientOptions, request: Request): Promise<Answer> {
     });
     known.httpStatus = response.status;
     known.code = response.status;
-    known.requestId = response.headers.get('x-request-id');
+    known.requestId = redact(response.headers.get('x-request-id') ?? '') || null;
     known.retryAfterMs = parseRetryAfter(response.headers.get('retry-after'), options.now());
     deadline.restart();
 
-    const bytes = await readBody(response, options.maxBodyBytes, failAs);
+    const bytes = await readBody(response, options.maxBodyBytes);
     // A token answer that succeeded holds tokens that nobody knows yet: it is no evidence.
     const quotable = request.endpoint !== 'token' || !response.ok;
-    known.body = quotable ? quote(bytes) : null;
+    // It is kept in Postgres, whatever bytes came.
+    known.body = quotable ? escapeUnstorable(quote(bytes, EVIDENCE_BYTES)) : null;
     const { text, body } = parseBody(bytes);
     const bodyCode = errorCode.safeParse(body);
     if (bodyCode.success && isKnownCode(bodyCode.data)) known.code = bodyCode.data;
@@ -100,8 +97,15 @@ async function send(options: ClientOptions, request: Request): Promise<Answer> {
   } catch (error) {
     if (error instanceof CalicoError) throw error;
     if (request.signal.aborted) throw failAs('aborted', 'stopped by the worker');
-    if (deadline.signal.aborted) throw failAs('network', `no answer within ${options.timeoutMs} ms`);
-    throw failAs(known.httpStatus === undefined ? 'network' : 'unreadable', describeNetwork(error));
+    const late = deadline.signal.aborted ? `no answer within ${options.timeoutMs} ms` : null;
+    if (known.code && !isSuccess(known.code)) {
+      // A refusal is one whatever became of its body: a 429 cut short is no less a 429.
+      throw failAs(
+        'refused',
+        `${describeCode(known.code, known.code)}, and ${late ?? describeBroken(error)}`,
+      );
+    }
+    throw failAs(late || known.code === undefined ? 'network' : 'unreadable', late ?? describeBroken(error));
   } finally {
     deadline.stop();
   }
@@ -122,13 +126,15 @@ function startDeadline(timeoutMs: number) {
   return { signal: controller.signal, restart: () => timer.refresh(), stop: () => clearTimeout(timer) };
 }
 
-async function readBody(response: Response, maxBytes: number, failAs: FailWith): Promise<Uint8Array> {
+class BodyTooLarge extends Error {}
+
+async function readBody(response: Response, maxBytes: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of response.body ?? []) {
     size += chunk.byteLength;
     // Leaving the loop cancels the stream: a body of any size costs no more memory than the limit.
-    if (size > maxBytes) throw failAs('unreadable', `the body is larger than ${maxBytes} bytes`);
+    if (size > maxBytes) throw new BodyTooLarge(`the body is larger than ${maxBytes} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks, size);
@@ -156,12 +162,21 @@ export function readAnswer<T extends z.ZodType>(answer: Answer, schema: T): z.ou
   throw answer.failAs('unreadable', `the answer's ${issue?.path.join('.') || 'body'}: ${issue?.message}`);
 }
 
-/** Retry-After: delay-seconds or HTTP-date (RFC 9110, 10.2.3), as milliseconds from now; null where absent or senseless. */
+/** Nobody means more by it, and what is no date any more when it is added to now would be lost. */
+const MAX_RETRY_AFTER_MS = 24 * 60 * 60 * 1000;
+/** HTTP-date, all three forms (RFC 9110, 5.6.7); `Date.parse` alone finds a year in almost anything. */
+const HTTP_DATE = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? [\w: -]+?(?<zone> GMT)?$/;
+
+/**
+ * Retry-After: delay-seconds or HTTP-date (RFC 9110, 10.2.3), as milliseconds from now, at most a day; null where absent
+ * or senseless.
+ */
 export function parseRetryAfter(value: string | null, nowMs: number): number | null {
   if (value === null) return null;
-  if (/^\s*\d+\s*$/.test(value)) return Number(value) * 1000;
-  const at = Date.parse(value);
-  return Number.isNaN(at) ? null : Math.max(0, at - nowMs);
+  if (/^\d+$/.test(value)) return Math.min(Number(value) * 1000, MAX_RETRY_AFTER_MS);
+  const date = HTTP_DATE.exec(value);
+  const at = date ? Date.parse(date.groups?.['zone'] ? value : `${value} GMT`) : Number.NaN;
+  return Number.isNaN(at) ? null : Math.min(Math.max(0, at - nowMs), MAX_RETRY_AFTER_MS);
 }
 
 function describeCode(code: number, httpStatus: number): string {
@@ -171,7 +186,8 @@ function describeCode(code: number, httpStatus: number): string {
 }
 
 /** fetch says only "fetch failed"; its cause has the system's code. */
-function describeNetwork(error: unknown): string {
+function describeBroken(error: unknown): string {
+  if (error instanceof BodyTooLarge) return error.message;
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   if (!(cause instanceof Error)) return 'the request failed';
   const code = 'code' in cause && typeof cause.code === 'string' ? cause.code : cause.name;

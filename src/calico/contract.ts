@@ -56,8 +56,9 @@ const decimal = z.union([z.string(), jsonNumber]).transform((value, context) => 
 const amount = decimal.refine((value) => !value.startsWith('-'), 'must not be negative');
 
 /** Four-digit years only: beyond them ISO 8601 and Postgres write dates differently. */
+const EARLIEST_MS = Date.parse('0001-01-01T00:00:00Z');
 const LATEST_MS = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
-const RFC_3339 = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)$/;
+const RFC_3339 = /^\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)$/;
 
 /** Milliseconds since the Unix epoch, or RFC 3339, as RFC 3339 in UTC. Digits below the millisecond are kept to the microsecond. */
 const timestamp = z.union([z.string(), jsonNumber]).transform((value, context) => {
@@ -73,10 +74,17 @@ function parseMilliseconds(source: string): string | null {
 }
 
 function parseRfc3339(value: string): string | null {
-  const ms = RFC_3339.test(value) ? Date.parse(value) : Number.NaN;
-  if (Number.isNaN(ms) || ms > LATEST_MS || ms < Date.UTC(1, 0)) return null;
+  if (!RFC_3339.test(value) || !isDay(value.slice(0, 10))) return null;
+  const ms = Date.parse(value);
+  if (Number.isNaN(ms) || ms > LATEST_MS || ms < EARLIEST_MS) return null;
   const micros = /\.\d{3}(\d{1,3})/.exec(value)?.[1] ?? '';
   return new Date(ms).toISOString().replace('Z', `${micros}Z`);
+}
+
+/** `Date.parse` takes the 30th of February for the 2nd of March. */
+function isDay(date: string): boolean {
+  const ms = Date.parse(`${date}T00:00:00Z`);
+  return !Number.isNaN(ms) && new Date(ms).toISOString().startsWith(date);
 }
 
 const currencyValue = z.looseObject({ amount: decimal, currency: z.string() });
@@ -183,16 +191,24 @@ export function refreshTokenForm(
   });
 }
 
+/** Some servers send them as text. */
 const seconds = z
-  .union([jsonNumber.transform(({ rawJSON }) => Number(rawJSON)), z.number()])
+  .union([
+    jsonNumber.transform(({ rawJSON }) => Number(rawJSON)),
+    z.number(),
+    z.string().regex(/^\d+$/).transform(Number),
+  ])
   .pipe(z.number().positive());
 
-/** A token answer. `refresh_token`, where present, replaces the old one at once (rotation). */
+/**
+ * A token answer. `refresh_token`, where present, replaces the old one at once (rotation). That one is spent, so an answer
+ * with tokens is never refused for its lifetimes: `expires_in` is only RECOMMENDED (RFC 6749, 5.1).
+ */
 export const tokenAnswer = z.looseObject({
   access_token: z.string().min(1),
-  refresh_token: z.string().min(1).nullish(),
-  expires_in: seconds,
-  refresh_token_expires_in: seconds.nullish(), // not in RFC 6749; some servers send it
+  refresh_token: text,
+  expires_in: seconds.nullish().catch(null),
+  refresh_token_expires_in: seconds.nullish().catch(null), // not in RFC 6749; some servers send it
 });
 
 /** What `customers add` reads from stdin: a token answer whose refresh token must be there. */
@@ -208,4 +224,5 @@ export const INVALID_GRANT = 'invalid_grant';
 export const tokenErrorAnswer = z.looseObject({ error: z.string() });
 
 /** Lifetimes where an answer does not say (documented: 15 minutes and 1 year). */
+export const ACCESS_TOKEN_LIFETIME_S = 15 * 60;
 export const REFRESH_TOKEN_LIFETIME_S = 365 * 24 * 60 * 60;

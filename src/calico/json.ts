@@ -18,19 +18,25 @@ declare global {
   }
 }
 
-/** NUL and surrogates can only arrive as escapes: the decoder has already refused their raw bytes. */
-const MAY_HOLD_UNSTORABLE = /\\u(?:0000|d[89a-f])/i;
-/** What Postgres text cannot hold (NUL, lone surrogates), and whatever looks like its escaped form already. */
+/**
+ * NUL and surrogates can only arrive as escapes: the decoder has already refused their raw bytes. A look-alike has a
+ * backslash before a "u", and any of its characters may be an escape too: however it is written, this is in the text.
+ */
+const MAY_HOLD_UNSTORABLE = '\\u';
+/**
+ * What Postgres text cannot hold (NUL, lone surrogates), and whatever looks like its escaped form already. A match begins
+ * where its backslashes begin: looked for from each of them, a long row of backslashes takes quadratic time.
+ */
 const UNSTORABLE =
-  /(\\*)(?:([\0]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff])|(u(?:0000|d[89a-f][0-9a-f]{2})))/g;
-const ESCAPED = /(\\+)u(0000|d[89a-f][0-9a-f]{2})/g;
+  /(?<!\\)(\\*)(?:([\0]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff])|(u(?:0000|d[89a-f][0-9a-f]{2})))/g;
+const ESCAPED = /(?<!\\)(\\+)u(0000|d[89a-f][0-9a-f]{2})/g;
 
 /**
  * Parses JSON; numbers become `JsonNumber`, strings and keys are storable.
  * @throws SyntaxError where the text is not JSON, RangeError where it nests too deep for the stack.
  */
 export function parseExactJson(text: string): unknown {
-  const mustEscape = MAY_HOLD_UNSTORABLE.test(text);
+  const mustEscape = text.includes(MAY_HOLD_UNSTORABLE);
   return JSON.parse(text, (_key, value, context) => {
     if (typeof value === 'number') return JSON.rawJSON(context.source ?? String(value));
     if (!mustEscape) return value;

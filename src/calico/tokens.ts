@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { type CalicoClient, readAnswer } from './client.ts';
 import {
+  ACCESS_TOKEN_LIFETIME_S,
   INVALID_GRANT,
   REFRESH_TOKEN_LIFETIME_S,
   refreshTokenForm,
@@ -40,8 +41,8 @@ export async function refreshTokens(
     const tokens = readAnswer(answer, tokenAnswer);
     return {
       accessToken: tokens.access_token,
-      refreshToken: tokens.refresh_token ?? old.refreshToken,
-      accessExpiresAt: endOf(tokens.expires_in, nowMs),
+      refreshToken: tokens.refresh_token || old.refreshToken,
+      accessExpiresAt: endOf(tokens.expires_in ?? ACCESS_TOKEN_LIFETIME_S, nowMs),
       refreshExpiresAt: tokens.refresh_token
         ? endOf(tokens.refresh_token_expires_in ?? REFRESH_TOKEN_LIFETIME_S, nowMs)
         : old.refreshExpiresAt,
@@ -72,8 +73,9 @@ export function parseTokensInput(text: string, nowMs: number): TokenSet | { prob
   };
 }
 
+/** At most ten years: a Date ends, and Postgres with it. */
 function endOf(seconds: number, nowMs: number): Date {
-  return new Date(nowMs + seconds * 1000);
+  return new Date(nowMs + Math.min(seconds, 10 * REFRESH_TOKEN_LIFETIME_S) * 1000);
 }
 
 function condemnInvalidGrant(error: CalicoError): CalicoError {

@@ -42,7 +42,17 @@ export async function readCredentials(
   return decrypt(keys, await orm.select().from(credentials).where(eq(credentials.customerId, customerId)));
 }
 
-/** The same, holding the row's lock until the transaction ends: one token refresh at a time a customer. */
+/** When a customer's tokens end and which key they are sealed with; opens nothing. */
+export async function readExpiry(orm: Orm, customerId: string) {
+  const { keyId, accessExpiresAt, refreshExpiresAt } = credentials;
+  const [row] = await orm
+    .select({ keyId, accessExpiresAt, refreshExpiresAt })
+    .from(credentials)
+    .where(eq(credentials.customerId, customerId));
+  return row ?? null;
+}
+
+/** The customer's tokens, holding the row's lock until the transaction ends: one token refresh at a time a customer. */
 export async function lockCredentials(
   orm: Orm,
   keys: KeyRing,

@@ -3,12 +3,19 @@ import { and, asc, eq, inArray, isNotNull, type SQL, sql } from 'drizzle-orm';
 import type { Orm } from './client.ts';
 import { isDue } from './leases.ts';
 import { TRANSACTION_KINDS } from './schema.ts';
-import { type CustomerStatus, customers, type RunMode, type RunTrigger } from './schema-sync.ts';
+import { customers, type RunMode, type RunTrigger } from './schema-sync.ts';
+import type { CustomerStatus } from './statuses.ts';
 
 export type Customer = typeof customers.$inferSelect;
 
 /** What adding did: `resumed` names the status in which the customer had stopped for want of credentials. */
 export type Added = { known: boolean; resumed: CustomerStatus | null; status: CustomerStatus };
+
+/**
+ * A first epoch in microseconds of the clock. From 0, a customer that was removed and added again would soon have the
+ * epoch of a worker that still sleeps on the former one's lease.
+ */
+const NEVER_BEFORE = sql`(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`;
 
 /**
  * Adds a customer, due at once. One that is known keeps its rows and checkpoints; where it had stopped because its
@@ -18,7 +25,7 @@ export async function addCustomer(orm: Orm, customerId: string, everyMs: number 
   const interval = everyMs === null ? null : sql`make_interval(secs => ${everyMs / 1000})`;
   const inserted = await orm
     .insert(customers)
-    .values({ customerId, syncInterval: interval })
+    .values({ customerId, syncInterval: interval, epoch: NEVER_BEFORE })
     .onConflictDoNothing();
   if (inserted.rowCount === 1) return { known: false, resumed: null, status: 'active' };
 

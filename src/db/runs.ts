@@ -3,15 +3,8 @@ import { and, desc, eq, inArray, type SQL, sql } from 'drizzle-orm';
 import { isUnderWay, readCheckpoint } from './checkpoints.ts';
 import type { Orm } from './client.ts';
 import { holdLease, type Lease } from './leases.ts';
-import {
-  type CustomerStatus,
-  customers,
-  type RunMode,
-  type RunStatus,
-  type StreamName,
-  syncRunStreams,
-  syncRuns,
-} from './schema-sync.ts';
+import { customers, type RunMode, type StreamName, syncRunStreams, syncRuns } from './schema-sync.ts';
+import type { CustomerStatus, RunStatus } from './statuses.ts';
 
 export type Run = typeof syncRuns.$inferSelect;
 /** One stream's part of a run's receipt (promise 3). */

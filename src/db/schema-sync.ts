@@ -15,31 +15,10 @@ import {
   uuid,
 } from 'drizzle-orm/pg-core';
 import { calico } from './schema.ts';
+import { CUSTOMER_STATUSES, type CustomerStatus, RUN_STATUSES, type RunStatus } from './statuses.ts';
 
 const instant = (name: string) => timestamp(name, { withTimezone: true, mode: 'date' });
 const count = (name: string) => integer(name).notNull().default(0);
-
-export const CUSTOMER_STATUSES = [
-  'active',
-  'paused',
-  'reauth_required',
-  'forbidden',
-  'not_found',
-  'not_authorized',
-] as const;
-export type CustomerStatus = (typeof CUSTOMER_STATUSES)[number];
-
-export const RUN_STATUSES = [
-  'running',
-  'succeeded',
-  'partial',
-  'waiting',
-  'failed',
-  'dead_lettered',
-  'fenced',
-  'abandoned',
-] as const;
-export type RunStatus = (typeof RUN_STATUSES)[number];
 
 export const STREAMS = ['assets', 'transactions'] as const;
 export type StreamName = (typeof STREAMS)[number];

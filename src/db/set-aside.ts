@@ -1,4 +1,5 @@
 /** What could not go on, kept with its evidence (promise 4), and the providers that were down. */
+import { createHash } from 'node:crypto';
 import { and, eq, sql } from 'drizzle-orm';
 import type { Orm, Transaction } from './client.ts';
 import { deadLetters, providerStatus, quarantinedRecords, type StreamName } from './schema-sync.ts';
@@ -17,7 +18,7 @@ export async function quarantine(
   if (records.length === 0) return;
   await orm
     .insert(quarantinedRecords)
-    .values(records.map((record) => ({ ...record, ...owner })))
+    .values(records.map((record) => ({ ...record, recordKey: indexable(record.recordKey), ...owner })))
     .onConflictDoUpdate({
       target: [quarantinedRecords.customerId, quarantinedRecords.stream, quarantinedRecords.recordKey],
       set: {
@@ -39,7 +40,15 @@ export async function resolveQuarantined(
 ): Promise<void> {
   const text = `UPDATE calico.quarantined_records SET resolved_at = now()
     WHERE customer_id = $1 AND stream = $2 AND record_key = ANY ($3::text[]) AND resolved_at IS NULL`;
-  await tx.query('resolve_quarantined', text, [owner.customerId, owner.stream, keys]);
+  await tx.query('resolve_quarantined', text, [owner.customerId, owner.stream, keys.map(indexable)]);
+}
+
+/** In bytes; an index row holds 2,704, and a key that is too long for a data table must fit in here all the same. */
+const LONGEST_KEY = 1_000;
+
+function indexable(key: string): string {
+  if (Buffer.byteLength(key) <= LONGEST_KEY) return key;
+  return `${key.slice(0, 100)}… ${createHash('sha256').update(key).digest('hex')}`;
 }
 
 /** Keeps the evidence of a run that cannot go on; returns its id. */

@@ -15,6 +15,12 @@ export type TokenSource = {
 /** Refreshed this long before the end, so that a page that is asked for now is not answered too late. */
 const REFRESH_AHEAD_MS = 60_000;
 
+/**
+ * How long a token request outlives a stop: it may have spent the refresh token already, and the answer that nobody waits
+ * for has the only one that is still good. Less than the ten seconds in which a worker has to end.
+ */
+const GRACE_MS = 5_000;
+
 /** `usableUntilMs`: ask again from then on. `refreshed`: it came from the token endpoint just now. */
 export type AccessToken = { token: string; usableUntilMs: number; refreshed: boolean };
 
@@ -31,7 +37,8 @@ export class NoCredentialsError extends Error {
  * put another in its place since.
  *
  * The credentials' row stays locked while the token endpoint is asked: two refreshes of one rotating token would
- * condemn a healthy customer. The new tokens are committed before the access token is used.
+ * condemn a healthy customer. The new tokens are committed before the access token is used. `onStored` hears which
+ * access token it is that they replace, also where they are refused.
  * @throws CalicoError of the token endpoint, NoCredentialsError
  */
 export async function accessToken(
@@ -39,19 +46,29 @@ export async function accessToken(
   customerId: string,
   refused: string | null,
   signal: AbortSignal,
+  onStored: (accessToken: string) => void = () => {},
 ): Promise<AccessToken> {
   return source.db.transaction(async ({ orm }) => {
     const stored = await lockCredentials(orm, source.keys, customerId);
     if (!stored) throw new NoCredentialsError(customerId);
     const isUsable = stored.accessToken !== refused && usableUntil(stored) > source.now();
     if (isUsable) return { token: stored.accessToken, usableUntilMs: usableUntil(stored), refreshed: false };
-    const tokens = await refreshTokens(source.client, source.oauth, stored, source.now(), signal);
+    onStored(stored.accessToken);
+    const tokens = await refreshTokens(source.client, source.oauth, stored, source.now(), withGrace(signal));
     await saveCredentials(orm, source.keys, customerId, tokens);
     // A token that ends sooner than that is used for half its life, not traded at every request.
     const halfLifeMs = (source.now() + tokens.accessExpiresAt.getTime()) / 2;
     const usableUntilMs = Math.max(usableUntil(tokens), halfLifeMs);
     return { token: tokens.accessToken, usableUntilMs, refreshed: true };
   });
+}
+
+/** Aborts `GRACE_MS` after `signal`; at once where it is aborted already, for then nothing was sent. */
+function withGrace(signal: AbortSignal): AbortSignal {
+  if (signal.aborted) return signal;
+  const late = new AbortController();
+  signal.addEventListener('abort', () => setTimeout(() => late.abort(), GRACE_MS).unref(), { once: true });
+  return late.signal;
 }
 
 function usableUntil({ accessExpiresAt }: Pick<Credentials, 'accessExpiresAt'>): number {

@@ -132,14 +132,16 @@ function merge(a: WriteResult, b: WriteResult): WriteResult {
 
 /**
  * What the quarantine keeps: the source text under the record's own key. Without a key, and where the key is another
- * record's, the text's hash tells them apart. Of two with one key the last stands.
+ * record's, the text's hash tells them apart.
  */
 function evidence(page: Page, refused: readonly Refused[]): Quarantined[] {
   const byKey = new Map<string, Quarantined>();
   for (const { index, key, problems, inConflict } of refused) {
     const rawText = page.sourceOf(index);
     const hash = createHash('sha256').update(rawText).digest('hex').slice(0, 32);
-    const recordKey = key === null ? `text ${hash}` : inConflict ? `${key} ${hash}` : key;
+    const known = byKey.get(key ?? '');
+    const isTaken = inConflict || (known !== undefined && known.rawText !== rawText);
+    const recordKey = key === null ? `text ${hash}` : isTaken ? `${key} ${hash}` : key;
     byKey.set(recordKey, { recordKey, rawText, problems });
   }
   return [...byKey.values()];

@@ -11,7 +11,7 @@ import type { SyncDeps } from './turn.ts';
 export type Courier = {
   refresh(endpoint: Endpoint): Promise<{ code: number; down: Map<string, string> }>;
   page(request: Omit<PageRequest, 'bearer' | 'signal'>): Promise<Page>;
-  /** The access token last used; null before the first request. */
+  /** The stored access token that was last used, or traded because it had ended; null before that. */
   lastBearer(): string | null;
 };
 
@@ -24,12 +24,22 @@ const MAX_ROUNDS = 3;
  */
 export function createCourier(deps: SyncDeps, customerId: string, signal: AbortSignal): Courier {
   let held: AccessToken | null = null;
+  let lastBearer: string | null = null;
+
+  async function fetchToken(refused: string | null): Promise<AccessToken> {
+    const noteStored = (stored: string) => {
+      lastBearer = stored;
+    };
+    const token = await accessToken(deps, customerId, refused, signal, noteStored);
+    lastBearer = token.token;
+    return token;
+  }
 
   async function withBearer<T>(send: (bearer: string) => Promise<T>): Promise<T> {
     let tokenRefreshed = false;
     for (let round = 1; ; round++) {
       if (held === null || held.usableUntilMs <= deps.now()) {
-        held = await accessToken(deps, customerId, null, signal);
+        held = await fetchToken(null);
       }
       try {
         return await send(held.token);
@@ -37,7 +47,7 @@ export function createCourier(deps: SyncDeps, customerId: string, signal: AbortS
         if (!(error instanceof CalicoError) || round === MAX_ROUNDS) throw error;
         const decision = decide(error.failure, { tokenRefreshed, restarted: false, attempts: 0 });
         if (decision.do !== 'refresh_token') throw error;
-        held = await accessToken(deps, customerId, held.token, signal);
+        held = await fetchToken(held.token);
         tokenRefreshed = held.refreshed;
       }
     }
@@ -52,6 +62,6 @@ export function createCourier(deps: SyncDeps, customerId: string, signal: AbortS
         return { code: answer.code, down: downIn({ partial, errors }) };
       }),
     page: (request) => withBearer((bearer) => fetchPage(deps.client, { ...request, bearer, signal })),
-    lastBearer: () => held?.token ?? null,
+    lastBearer: () => lastBearer,
   };
 }

@@ -25,6 +25,7 @@ export function judge({ receipts, expected, providersDown }: Account): Verdict {
   if (unbalanced.length > 0) {
     return {
       ...ending,
+      complete: false, // it proves nothing
       status: 'failed',
       reason: `the receipt of ${unbalanced.join(' and ')} does not balance`,
     };

@@ -72,11 +72,9 @@ async function refresh(turn: Turn): Promise<Outcome | null> {
     if (turn.run.refreshed.includes(stream.name)) continue;
     const answer = await courier.refresh(stream.refreshEndpoint);
     accepted ||= answer.code === 202;
-    await deps.db.run((orm) => markProvidersDown(orm, turn.lease.customerId, answer.down));
-    await remember(turn, {
-      refreshed: [...turn.run.refreshed, stream.name],
-      providersDown: union(turn.run.providersDown, answer.down.keys()),
-    });
+    const refreshed = [...turn.run.refreshed, stream.name];
+    const providersDown = union(turn.run.providersDown, answer.down.keys());
+    await remember(turn, { refreshed, providersDown }, answer.down);
   }
   if (!accepted || deps.settings.refreshSettleMs === 0) return null;
   const reason = 'Calico accepted the refresh; its data settles';
@@ -87,6 +85,7 @@ async function syncStreams(turn: Turn): Promise<Outcome | null> {
   const receipts = await turn.deps.db.run((orm) => readReceipts(orm, turn.run.runId));
   for (const stream of STREAMS) {
     if (receipts.some((receipt) => receipt.stream === stream.name && receipt.complete)) continue;
+    if (turn.pagesLeft <= 0) return giveWay(turn);
     const outcome = await syncStream(turn, stream);
     if (outcome) return outcome;
   }
@@ -125,9 +124,14 @@ async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outcome | n
     if (page.nextCursor === null) return null;
     at = { ...at, cursor: page.nextCursor, pagesDone: at.pagesDone + 1 };
     if (turn.stop.aborted) return stopped(turn);
-    if (turn.pagesLeft <= 0) return putOff(turn, { why: 'slice', delayMs: 0, reason: 'more pages follow' });
+    if (turn.pagesLeft <= 0) return giveWay(turn);
   }
   return null;
+}
+
+/** The slice is used up: others first (promise 11). */
+function giveWay(turn: Turn): Promise<Outcome> {
+  return putOff(turn, { why: 'slice', delayMs: 0, reason: 'more pages follow' });
 }
 
 /** A walk this long is one that never ends: ten million records at 100 a page. */
@@ -141,9 +145,18 @@ function noteProgress(turn: Turn, page: Page): void {
 }
 
 /** Keeps in Postgres and in hand what the run must not do again. */
-async function remember(turn: Turn, done: Parameters<typeof noteInRun>[2]): Promise<void> {
-  await turn.deps.db.run((orm) => noteInRun(orm, turn.run, done));
-  turn.run = { ...turn.run, ...done };
+async function remember(
+  turn: Turn,
+  done: Parameters<typeof noteInRun>[2],
+  down: ReadonlyMap<string, string> = new Map(),
+): Promise<void> {
+  const { deps, lease, run } = turn;
+  await deps.db.transaction(async ({ orm }) => {
+    await holdLease(orm, lease);
+    await markProvidersDown(orm, lease.customerId, down);
+    await noteInRun(orm, run, done);
+  });
+  turn.run = { ...run, ...done };
 }
 
 /** The pass under way, or a new one: with a time window where the run is incremental and something was read before. */

@@ -145,10 +145,8 @@ async function deadLetter(turn: Turn, rule: Rule, error: unknown, reason: string
 }
 
 async function haveCredentialsChanged({ deps, lease, courier }: Turn, orm: Orm): Promise<boolean> {
-  const used = courier.lastBearer();
-  if (used === null) return false;
   const stored = await readCredentials(orm, deps.keys, lease.customerId);
-  return stored !== null && stored.accessToken !== used;
+  return stored !== null && stored.accessToken !== courier.lastBearer();
 }
 
 /** What a person needs to judge the case; nothing in a `Failure` is secret. */

@@ -68,10 +68,10 @@ const assets = defineStream<PositionRow>({
   keyOf: keyOfPosition,
   identityOf: (row) =>
     JSON.stringify([
-      row.quantity,
-      row.valueAmount,
+      spelledOnce(row.quantity),
+      spelledOnce(row.valueAmount),
       row.valueCurrency,
-      row.costBasisAmount,
+      spelledOnce(row.costBasisAmount),
       row.costBasisCurrency,
     ]),
   conflict: 'another position of this pass has the same key and another quantity, value or cost',
@@ -91,6 +91,11 @@ const transactions = defineStream<TransactionRow>({
   timeOf: (row) => row.occurredAt,
   write: writeTransactions,
 });
+
+/** As Postgres compares them: 7.40 is 7.4. */
+function spelledOnce(decimal: string | null): string | null {
+  return decimal?.includes('.') ? decimal.replace(/\.?0+$/, '') : decimal;
+}
 
 /** In the order in which a run reads them. */
 export const STREAMS: readonly Stream[] = [assets, transactions];

@@ -1,0 +1,132 @@
+/**
+ * Every command's words, options and help in one place. What a command does is loaded when it runs, so that help and
+ * wrong usage answer in a fifth of a second, and nothing is opened before the words are right.
+ */
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { parseDuration } from '../config.ts';
+import { CUSTOMER_STATUSES } from '../db/statuses.ts';
+
+const id = ['<id>', 'the customer’s id at your place, as you added it'] as const;
+const json = ['--json', 'one JSON document instead of a table'] as const;
+
+/** The command line of `calico-sync`. Throws CommanderError for wrong usage, after it has said what is wrong. */
+export function createProgram(): Command {
+  const program = new Command('calico-sync')
+    .description(
+      'Keeps your customers’ crypto assets and transactions, as Calico knows them, in your Postgres.',
+    )
+    .exitOverride()
+    .showHelpAfterError('(calico-sync --help shows every command)')
+    .helpCommand(false);
+  addServices(program);
+  addCustomers(program.command('customers').description('who is synced'));
+  addRuns(program);
+  return program;
+}
+
+function addServices(program: Command): void {
+  program
+    .command('demo')
+    .description('sync 538 real Ethereum wallets into an embedded Postgres and show what landed')
+    .option('--keep', 'leave it running until Ctrl-C and say how to connect')
+    .action(async (options) => (await import('./demo.ts')).runDemo(options));
+  program
+    .command('migrate')
+    .description('bring the database, and a queue on Postgres, up to date')
+    .action(async () => (await import('./services.ts')).runMigrate());
+  program
+    .command('worker')
+    .description('sync whoever is due until SIGTERM; it then ends between two pages')
+    .action(async () => (await import('./services.ts')).runWorker());
+  program
+    .command('sandbox')
+    .description('a stand-in Calico on this machine, with real transactions or generated ones')
+    .option('--port <port>', 'TCP port', wholeNumber(0, 65_535), 4010)
+    .option('--customers <n>', 'generate that many customers', wholeNumber(1, 1_000_000))
+    .option('--transactions <n>', 'of each generated customer', wholeNumber(0, 10_000_000), 100)
+    .option('--seed <n>', 'the same seed generates the same data', wholeNumber(0, 2 ** 31 - 1), 1)
+    .action(async (options) => (await import('./services.ts')).runSandbox(options));
+}
+
+function addCustomers(customers: Command): void {
+  customers
+    .command('add')
+    .description(
+      'add a customer, or replace its credentials and resume it; reads its tokens as JSON from stdin',
+    )
+    .argument(...id)
+    .option(
+      '--every <duration>',
+      'how often to sync it, such as 15m or 1h (default: SYNC_INTERVAL)',
+      duration,
+    )
+    .action(async (customerId, options) =>
+      (await import('./customers.ts')).addCustomers(customerId, options),
+    );
+  customers
+    .command('list')
+    .description('every customer with its status and schedule')
+    .addOption(new Option('--status <status>', 'only those').choices([...CUSTOMER_STATUSES]))
+    .option(...json)
+    .action(async (options) => (await import('./customers.ts')).listAll(options));
+  customers
+    .command('show')
+    .description('one customer: schedule, credentials’ end, checkpoints, last run')
+    .argument(...id)
+    .option(...json)
+    .action(async (customerId, options) => (await import('./customer-details.ts')).show(customerId, options));
+  customers
+    .command('pause')
+    .description('stop its schedule; a sync that is running ends at its next page')
+    .argument(...id)
+    .option('--reason <text>', 'why, for whoever reads it later', 'paused by an operator')
+    .action(async (customerId, options) => (await import('./customers.ts')).pause(customerId, options));
+  customers
+    .command('resume')
+    .description('start a paused customer again, at its checkpoint')
+    .argument(...id)
+    .action(async (customerId) => (await import('./customers.ts')).resume(customerId));
+  customers
+    .command('remove')
+    .description('forget a customer and its tokens; its rows stay')
+    .argument(...id)
+    .option('--purge', 'remove its rows too')
+    .action(async (customerId, options) => (await import('./customers.ts')).remove(customerId, options));
+}
+
+function addRuns(program: Command): void {
+  program
+    .command('sync')
+    .description('make a customer due now')
+    .argument('[id]', id[1])
+    .option('--all', 'every active customer')
+    .option('--full', 'read everything again, not only what is new')
+    .option('--wait', 'follow the runs to their end and show their receipts')
+    .action(async (customerId, options, command: Command) => {
+      if ((customerId === undefined) === (options.all !== true)) {
+        command.error('error: name one customer, or --all', { exitCode: 2 });
+      }
+      await (await import('./sync.ts')).requestAndFollow(customerId ?? null, options);
+    });
+  program
+    .command('runs')
+    .description('the latest runs and what they did')
+    .argument('[id]', id[1])
+    .option('--limit <n>', 'how many', wholeNumber(1, 10_000), 20)
+    .option(...json)
+    .action(async (customerId, options) => (await import('./runs.ts')).list(customerId ?? null, options));
+}
+
+function wholeNumber(least: number, most: number) {
+  return (text: string): number => {
+    const number = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (number >= least && number <= most) return number;
+    throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
+  };
+}
+
+function duration(text: string): number {
+  const ms = parseDuration(text);
+  if (ms !== null && ms >= 1000) return ms;
+  throw new InvalidArgumentError('It must be a duration such as 90s, 15m, 1h or 7d, and at least 1s.');
+}

@@ -1,0 +1,65 @@
+/** Follows runs to their end: a bar on a terminal, plain lines elsewhere. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Presets, SingleBar } from 'cli-progress';
+import type { Database } from '../db/client.ts';
+import { type RunProgress, readProgress } from '../db/run-progress.ts';
+import { count } from './format.ts';
+import { note } from './output.ts';
+
+const POLL_MS = 200;
+/** Without a terminal a line is due after so much more is done, or so much time. */
+const LINE_EVERY = { share: 0.1, ms: 10_000 };
+
+/** Whose runs, since when (Postgres's time); `signal` ends the watching, not the runs. */
+export type Followed = { customerIds: readonly string[] | null; since: Date; signal?: AbortSignal };
+
+/** Shows progress on stderr until every run has ended or `signal` says to look away; returns where they stood then. */
+export async function followRuns(
+  db: Database,
+  { customerIds, since, signal }: Followed,
+): Promise<RunProgress> {
+  const show = process.stderr.isTTY ? showBar() : showLines();
+  try {
+    for (;;) {
+      const progress = await db.run((orm) => readProgress(orm, customerIds, since));
+      show.update(progress);
+      if (progress.ended >= progress.customers || signal?.aborted) return progress;
+      await sleep(POLL_MS, undefined, { ...(signal ? { signal } : {}) }).catch(() => {});
+    }
+  } finally {
+    show.end();
+  }
+}
+
+type Show = { update(progress: RunProgress): void; end(): void };
+
+function showBar(): Show {
+  const format = '  {bar} {value}/{total} customers, {pages} pages, {records} records, {duration_formatted}';
+  const bar = new SingleBar({ format, hideCursor: true, stream: process.stderr }, Presets.shades_classic);
+  bar.start(1, 0, { pages: 0, records: 0 });
+  return {
+    update: ({ customers, ended, pages, records }) => {
+      bar.setTotal(customers);
+      bar.update(ended, { pages, records });
+    },
+    end: () => bar.stop(),
+  };
+}
+
+function showLines(): Show {
+  let shown = { ended: -1, atMs: 0 };
+  return {
+    update: ({ customers, ended, pages, records }) => {
+      const isDue =
+        ended >= customers ||
+        ended - shown.ended >= customers * LINE_EVERY.share ||
+        Date.now() - shown.atMs >= LINE_EVERY.ms;
+      if (!isDue) return;
+      shown = { ended, atMs: Date.now() };
+      note(
+        `  ${ended}/${count(customers, 'customer')}, ${count(pages, 'page')}, ${count(records, 'record')}`,
+      );
+    },
+    end: () => {},
+  };
+}

@@ -1,0 +1,69 @@
+/** What runs for long, and what prepares it: `migrate`, `worker`, `sandbox`. */
+import { once } from 'node:events';
+import { startWorker } from '../app.ts';
+import { migrateDatabase } from '../db/migrate.ts';
+import { createLog } from '../ops/log.ts';
+import { migrateQueue } from '../queue/connection.ts';
+import { generateData } from '../sandbox/generate.ts';
+import { startSandbox } from '../sandbox/server.ts';
+import { count } from './format.ts';
+import { leave, say } from './output.ts';
+import { settings } from './session.ts';
+
+/** Applies what is pending; any number may run at once. */
+export async function runMigrate(): Promise<void> {
+  const { database, queue } = settings('database', 'queue');
+  const { applied } = await migrateDatabase(database.DATABASE_URL);
+  await migrateQueue(queue.QUEUE_URL, queue.QUEUE_PREFIX);
+  say(
+    applied === 0 ? 'Nothing to do: the database is up to date.' : `Applied ${count(applied, 'migration')}.`,
+  );
+}
+
+/** Works until SIGTERM or SIGINT, then ends between two pages. A second signal ends at once. */
+export async function runWorker(): Promise<void> {
+  const config = settings('database', 'queue', 'credentials', 'calico', 'sync', 'worker', 'log');
+  const log = createLog(config.log.LOG_LEVEL);
+  const stopped = stopSignal();
+  const worker = await startWorker(config, log);
+  const signal = await stopped;
+  log.info({ signal }, 'stopping between two pages');
+  process.once('SIGTERM', () => void leave(1)).once('SIGINT', () => void leave(1));
+  await worker.close();
+  log.info('stopped');
+}
+
+export type SandboxCommand = { port: number; customers?: number; transactions: number; seed: number };
+
+/** Serves until SIGTERM or SIGINT, and says how to use it. */
+export async function runSandbox({ port, customers, transactions, seed }: SandboxCommand): Promise<void> {
+  const stopped = stopSignal();
+  const data = customers === undefined ? {} : { data: generateData({ customers, transactions, seed }) };
+  const sandbox = await startSandbox({ port, logRequests: false, ...data });
+  const ids = sandbox.data.customerIds();
+  say(`A stand-in Calico with ${count(ids.length, 'customer')}. To use it:
+
+  export CALICO_API_URL=${sandbox.apiUrl}
+  export CALICO_AUTH_URL=${sandbox.authUrl}
+  export CALICO_CLIENT_ID=${sandbox.clientId}
+  export CALICO_CLIENT_SECRET=${sandbox.clientSecret}
+
+Its customers, and tokens for one of them:
+
+  curl -s http://127.0.0.1:${sandbox.port}/sandbox/customers
+  curl -s -X POST http://127.0.0.1:${sandbox.port}/sandbox/tokens/${ids[0]} | calico-sync customers add ${ids[0]}
+
+Ctrl-C ends it.`);
+  await stopped;
+  await sandbox.close();
+}
+
+/** The first SIGTERM or SIGINT from now on. */
+async function stopSignal(): Promise<string> {
+  const controller = new AbortController();
+  const { signal } = controller;
+  const heard = (name: string) => once(process, name, { signal }).then(() => name);
+  const first = await Promise.race([heard('SIGTERM'), heard('SIGINT')]);
+  controller.abort();
+  return first;
+}

@@ -1,0 +1,164 @@
+/**
+ * Calico as a stranger reads the contract: `prism mock --dynamic` answers with random data, an hour's worth of it (1,000
+ * pages), to the real sync. Tokens are the sandbox's, since the contract has no token endpoint; Prism takes any.
+ *
+ * What Prism makes of the contract (5.16): a third of the pages say that more follows and not where, or hold nothing
+ * although more follows; most others are the last; of the records every second is refused, for a negative amount or one
+ * with millions of digits. So a run is three pages long and partial, and one in twenty ends in a dead letter.
+ */
+import { pino } from 'pino';
+import { expect, onTestFinished, test } from 'vitest';
+import { z } from 'zod';
+import { type CalicoClient, createCalicoClient } from '../src/calico/client.ts';
+import type { StreamName } from '../src/db/schema-sync.ts';
+import type { Outcome } from '../src/sync/outcome.ts';
+import { runSync } from '../src/sync/run-sync.ts';
+import { startPrismMock } from './support/prism.ts';
+import { createWorld, type World } from './support/world.ts';
+
+const PAGES = 1_000;
+const CUSTOMERS = ['alice', 'bob', 'carol', 'dave'];
+
+test('1,000 pages of random data: what can be stored lands, the rest is quarantined, the worker stays up', async () => {
+  const prism = await startPrismMock();
+  onTestFinished(prism.stop);
+  const world = await createWorld();
+  for (const customerId of CUSTOMERS) await world.addCustomer(customerId);
+
+  const pages: CommittedPage[] = [];
+  await Promise.all(CUSTOMERS.map((customerId) => syncUntilEnough(world, prism.url, customerId, pages)));
+
+  const records = pages.reduce((sum, page) => sum + page.records.length, 0);
+  const [receipts] = await world.rows<Receipts>(RECEIPTS);
+  expect(receipts).toMatchObject({ pages: pages.length, fetched: records, unbalanced: 0 });
+  expect(receipts?.landed).toBeGreaterThan(100);
+  expect(receipts?.quarantined).toBeGreaterThan(100);
+  for (const stream of ['assets', 'transactions'] as const) {
+    expect(await lostRecords(world, stream, pages)).toEqual([]);
+  }
+  expect(await world.rows(`SELECT * FROM calico.dead_letters WHERE ${IS_OUR_FAULT}`)).toEqual([]);
+}, 120_000);
+
+type Receipts = { pages: number; fetched: number; landed: number; quarantined: number; unbalanced: number };
+const RECEIPTS = `SELECT sum(pages)::int AS pages, sum(fetched)::int AS fetched,
+  sum(inserted + updated + unchanged)::int AS landed, sum(quarantined)::int AS quarantined,
+  count(*) FILTER (WHERE NOT balanced)::int AS unbalanced FROM calico.sync_run_streams`;
+
+const IS_OUR_FAULT = `fault <> 'calico' OR evidence->>'kind' <> 'unreadable'`;
+
+/** What a committed page held; its records as JSON. */
+type CommittedPage = { customerId: string; stream: StreamName; records: string[] };
+
+/** Syncs a customer, run after run, until all customers together have committed enough pages. */
+async function syncUntilEnough(
+  world: World,
+  apiUrl: string,
+  customerId: string,
+  pages: CommittedPage[],
+): Promise<void> {
+  const fetched: CommittedPage[] = [];
+  const lines: string[] = [];
+  const log = pino({ level: 'debug' }, { write: (line: string) => void lines.push(line) });
+  const client = recordingClient(world, apiUrl, (stream, records) =>
+    fetched.push({ customerId, stream, records }),
+  );
+  while (pages.length < PAGES) {
+    await world.makeDue(customerId);
+    const outcome = await runSync({ ...world.deps, client, log }, customerId, new AbortController().signal);
+    expectOutcome(outcome);
+    expect(lines.filter(isUnexpected)).toEqual([]);
+
+    const commits = lines.splice(0).flatMap((line) => commitLine.safeParse(JSON.parse(line)).data ?? []);
+    for (const commit of commits) expect(commit).toSatisfy(isBalanced);
+    // A turn ends at the first page that cannot be committed, so only its last page may be missing.
+    const turn = fetched.splice(0);
+    const committed = outcome.kind === 'done' ? turn : turn.slice(0, -1);
+    expect(commits.map((commit) => commit.fetched)).toEqual(committed.map(({ records }) => records.length));
+    pages.push(...committed);
+  }
+}
+
+/** The run ends, or an answer that cannot be read puts it off or, the third in a row, in a dead letter. */
+function expectOutcome(outcome: Outcome): void {
+  expect(['done', 'later', 'dead_lettered']).toContain(outcome.kind);
+  if (outcome.kind === 'done') expect(['succeeded', 'partial']).toContain(outcome.status);
+  else expect(outcome).toMatchObject({ reason: expect.stringContaining('Calico’s answer cannot be read') });
+}
+
+/** The real client, which tells what its pages hold. */
+function recordingClient(
+  { sandbox: { authUrl } }: World,
+  apiUrl: string,
+  onPage: (stream: StreamName, records: string[]) => void,
+): CalicoClient {
+  const limits = { timeoutMs: 10_000, maxBodyBytes: 16 * 1024 * 1024 };
+  const client = createCalicoClient({ apiUrl, authUrl, ...limits, now: Date.now });
+  return {
+    async send(request) {
+      const answer = await client.send(request);
+      const { endpoint } = request;
+      if (endpoint === 'assets' || endpoint === 'transactions') {
+        const { data } = JSON.parse(answer.text) as { data: Record<StreamName, unknown[]> };
+        onPage(
+          endpoint,
+          data[endpoint].map((record) => JSON.stringify(record)),
+        );
+      }
+      return answer;
+    },
+  };
+}
+
+const commitLine = z.object({
+  msg: z.literal('page committed'),
+  fetched: z.int(),
+  inserted: z.int(),
+  updated: z.int(),
+  unchanged: z.int(),
+  duplicates: z.int(),
+  quarantined: z.int(),
+});
+
+function isBalanced(commit: z.output<typeof commitLine>): boolean {
+  const { fetched, inserted, updated, unchanged, duplicates, quarantined } = commit;
+  return fetched === inserted + updated + unchanged + duplicates + quarantined;
+}
+
+const PINO_ERROR = 50;
+function isUnexpected(line: string): boolean {
+  const { level, msg } = JSON.parse(line) as { level: number; msg: string };
+  return level >= PINO_ERROR && msg !== 'dead letter';
+}
+
+/** Where a record is found again: the columns of its key and the fields they come from. */
+const HOMES = {
+  assets: {
+    table: 'asset_positions',
+    key: ['provider_id', 'account_id', 'asset_symbol', 'network', 'contract_address'],
+  },
+  transactions: { table: 'transactions', key: ['provider_id', 'transaction_id'] },
+};
+
+/** Records that are neither in their table nor in quarantine; Postgres reads them itself. */
+async function lostRecords(
+  world: World,
+  stream: StreamName,
+  pages: readonly CommittedPage[],
+): Promise<{ record: string }[]> {
+  const { table, key } = HOMES[stream];
+  const keyIn = (json: string) => key.map((field) => `coalesce(${json}->>'${field}', '')`).join(', ');
+  const held = pages.filter((page) => page.stream === stream);
+  return world.rows(
+    `WITH kept AS MATERIALIZED (
+       SELECT customer_id, ${key.join(', ')} FROM calico.${table}
+       UNION SELECT customer_id, ${keyIn('raw_text::jsonb')} FROM calico.quarantined_records WHERE stream = $3
+     )
+     SELECT record FROM unnest($1::text[], $2::text[]) AS page(customer_id, record)
+     WHERE (customer_id, ${keyIn('record::jsonb')}) NOT IN (SELECT * FROM kept)`,
+    [
+      held.flatMap(({ customerId, records }) => records.map(() => customerId)),
+      held.flatMap(({ records }) => records),
+      stream,
+    ],
+  );
+}

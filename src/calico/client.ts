@@ -45,10 +45,11 @@ export function createCalicoClient(options: ClientOptions): CalicoClient {
 
 async function send(options: ClientOptions, request: Request): Promise<Answer> {
   const { url, method } = target(options, request);
-  const { redact, quote } = createRedactor([request.bearer ?? '', ...(request.secrets ?? [])]);
   const known: Partial<Failure> = {};
-  const failAs: FailWith = (kind, detail) =>
-    new CalicoError({
+  let evidence: Uint8Array | null = null;
+  const failAs: FailWith = (kind, detail) => {
+    const { redact, quote } = createRedactor([request.bearer ?? '', ...(request.secrets ?? [])]);
+    return new CalicoError({
       kind,
       endpoint: request.endpoint,
       request: redact(`${method} ${url.pathname}${url.search}`),
@@ -56,12 +57,14 @@ async function send(options: ClientOptions, request: Request): Promise<Answer> {
       httpStatus: null,
       code: null,
       retryAfterMs: null,
-      requestId: null,
-      body: null,
       hadCursor: url.searchParams.has('cursor'),
       hadWindow: url.searchParams.has('start_time'),
       ...known,
+      requestId: known.requestId ? redact(known.requestId) : null,
+      // It is kept in Postgres, whatever bytes came.
+      body: evidence && escapeUnstorable(quote(evidence, EVIDENCE_BYTES)),
     });
+  };
 
   const deadline = startDeadline(options.timeoutMs);
   try {
@@ -77,18 +80,15 @@ async function send(options: ClientOptions, request: Request): Promise<Answer> {
     });
     known.httpStatus = response.status;
     known.code = response.status;
-    known.requestId = redact(response.headers.get('x-request-id') ?? '') || null;
+    known.requestId = response.headers.get('x-request-id');
     known.retryAfterMs = parseRetryAfter(response.headers.get('retry-after'), options.now());
     deadline.restart();
 
     const bytes = await readBody(response, options.maxBodyBytes);
     // A token answer that succeeded holds tokens that nobody knows yet: it is no evidence.
-    const quotable = request.endpoint !== 'token' || !response.ok;
-    // It is kept in Postgres, whatever bytes came.
-    known.body = quotable ? escapeUnstorable(quote(bytes, EVIDENCE_BYTES)) : null;
+    if (request.endpoint !== 'token' || !response.ok) evidence = bytes;
     const { text, body } = parseBody(bytes);
-    const bodyCode = errorCode.safeParse(body);
-    if (bodyCode.success && isKnownCode(bodyCode.data)) known.code = bodyCode.data;
+    known.code = codeThatCounts(response.status, body);
     const code = known.code;
     if (!isSuccess(code)) throw failAs('refused', describeCode(code, response.status));
     if (text === null) throw failAs('unreadable', 'the body is not UTF-8');
@@ -109,6 +109,16 @@ async function send(options: ClientOptions, request: Request): Promise<Answer> {
   } finally {
     deadline.stop();
   }
+}
+
+/**
+ * The body's code where it is one of the documentation's, else the HTTP status. One exception: no body takes back a 206,
+ * for whoever believed it would take a missing provider's rows for deleted.
+ */
+function codeThatCounts(httpStatus: number, body: unknown): number {
+  const { success, data } = errorCode.safeParse(body);
+  if (!success || !isKnownCode(data)) return httpStatus;
+  return httpStatus === 206 && isSuccess(data) ? 206 : data;
 }
 
 function target(options: ClientOptions, request: Request): { url: URL; method: 'GET' | 'POST' } {
@@ -162,13 +172,13 @@ export function readAnswer<T extends z.ZodType>(answer: Answer, schema: T): z.ou
   throw answer.failAs('unreadable', `the answer's ${issue?.path.join('.') || 'body'}: ${issue?.message}`);
 }
 
-/** Nobody means more by it, and what is no date any more when it is added to now would be lost. */
-const MAX_RETRY_AFTER_MS = 24 * 60 * 60 * 1000;
+/** It is a floor; but what is no date any more when it is added to now would be lost. */
+const MAX_RETRY_AFTER_MS = 365 * 24 * 60 * 60 * 1000;
 /** HTTP-date, all three forms (RFC 9110, 5.6.7); `Date.parse` alone finds a year in almost anything. */
 const HTTP_DATE = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? [\w: -]+?(?<zone> GMT)?$/;
 
 /**
- * Retry-After: delay-seconds or HTTP-date (RFC 9110, 10.2.3), as milliseconds from now, at most a day; null where absent
+ * Retry-After: delay-seconds or HTTP-date (RFC 9110, 10.2.3), as milliseconds from now, at most a year; null where absent
  * or senseless.
  */
 export function parseRetryAfter(value: string | null, nowMs: number): number | null {

@@ -219,8 +219,12 @@ export const tokensInput = z.looseObject({
   refresh_token_expires_in: seconds.nullish(),
 });
 
-/** RFC 6749, 5.2: the refresh token is invalid, expired or revoked; only the customer can help. */
-export const INVALID_GRANT = 'invalid_grant';
+/** Errors of the token endpoint that say more than its HTTP status, by the code that they mean (RFC 6749, 5.2). */
+export const OAUTH_ERROR_CODES: ReadonlyMap<string, 603 | 401> = new Map([
+  ['invalid_grant', 603], // the refresh token is invalid, expired or revoked
+  ['invalid_client', 401],
+  ['unauthorized_client', 401],
+]);
 export const tokenErrorAnswer = z.looseObject({ error: z.string() });
 
 /** Lifetimes where an answer does not say (documented: 15 minutes and 1 year). */

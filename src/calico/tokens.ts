@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { type CalicoClient, readAnswer } from './client.ts';
 import {
   ACCESS_TOKEN_LIFETIME_S,
-  INVALID_GRANT,
+  OAUTH_ERROR_CODES,
   REFRESH_TOKEN_LIFETIME_S,
   refreshTokenForm,
   tokenAnswer,
@@ -48,7 +48,7 @@ export async function refreshTokens(
         : old.refreshExpiresAt,
     };
   } catch (error) {
-    throw error instanceof CalicoError ? condemnInvalidGrant(error) : error;
+    throw error instanceof CalicoError ? asOAuthError(error) : error;
   }
 }
 
@@ -78,12 +78,17 @@ function endOf(seconds: number, nowMs: number): Date {
   return new Date(nowMs + Math.min(seconds, 10 * REFRESH_TOKEN_LIFETIME_S) * 1000);
 }
 
-function condemnInvalidGrant(error: CalicoError): CalicoError {
+/**
+ * RFC 6749 (5.2) sends most errors as 400 and says in `error` which it is: a refused grant is the customer's (603), a
+ * refused client is ours (401), whatever the status.
+ */
+function asOAuthError(error: CalicoError): CalicoError {
   const { failure } = error;
   if (failure.kind !== 'refused' || failure.body === null) return error;
   const refused = tokenErrorAnswer.safeParse(tryParse(failure.body));
-  if (!refused.success || refused.data.error !== INVALID_GRANT) return error;
-  return new CalicoError({ ...failure, code: 603, detail: 'the token endpoint answered invalid_grant' });
+  const code = refused.success ? OAUTH_ERROR_CODES.get(refused.data.error) : undefined;
+  if (!refused.success || code === undefined) return error;
+  return new CalicoError({ ...failure, code, detail: `the token endpoint answered ${refused.data.error}` });
 }
 
 function tryParse(text: string): unknown {

@@ -40,7 +40,7 @@ const KINDS: readonly (readonly [prefix: string, kind: DatabaseErrorKind])[] = [
   ['22', 'data'], // data exceptions: out of range, bad text, bad JSON
   ['23', 'data'], // constraint violations
   ['21000', 'data'], // cardinality violation: the same key twice in one statement
-  ['54000', 'data'], // program limit exceeded: an index row too large
+  ['54', 'data'], // program limits: an index row too large, JSON nested too deep
 ];
 
 /** Translates whatever `pg` or drizzle threw, once, where it was born. Anything that is not theirs is passed through. */

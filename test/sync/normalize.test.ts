@@ -1,0 +1,433 @@
+/** Records as rows: every kind, every oddity, and never an exception. */
+import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { canonicalJson, parseExactJson } from '../../src/calico/json.ts';
+import type { TransactionRow } from '../../src/db/transactions.ts';
+import { normalizeAsset } from '../../src/sync/normalize/assets.ts';
+import { normalizeTransaction } from '../../src/sync/normalize/transactions.ts';
+
+const REAL = readFileSync(
+  new URL('../../src/sandbox/data/ethereum-mainnet-17173049.jsonl', import.meta.url),
+  'utf8',
+)
+  .trimEnd()
+  .split('\n')
+  .map((line) => line.slice(line.indexOf('"transaction":') + '"transaction":'.length, -1));
+
+const SIDE =
+  '{"asset_symbol":"ETH","contract_address":"0x1","amount":"1.50","value":{"amount":3,"currency":"USD"}}';
+const OTHER_SIDE = '{"asset_symbol":"BTC","amount":0.1}';
+const BASE = '"transaction_id":"t1","provider_id":"p1","timestamp":1683029999000';
+const record = (rest = '') => `{${BASE}${rest === '' ? '' : `,${rest}`}}`;
+
+const normalize = (text: string, keepRaw = true) => normalizeTransaction(parseExactJson(text), keepRaw);
+
+function rowOf(text: string): TransactionRow {
+  const result = normalize(text);
+  if ('row' in result) return result.row;
+  throw new Error(`no row: ${JSON.stringify(result.problems)}`);
+}
+
+function problemsOf(text: string): string[] {
+  const result = normalize(text);
+  if ('row' in result) throw new Error('a row');
+  return result.problems.map(({ path, message }) => `${path}: ${message}`);
+}
+
+describe('real wallets', () => {
+  test('each of the 674 is a row of its kind', () => {
+    const counts = Map.groupBy(REAL.map(rowOf), ({ kind }) => kind);
+    expect(Object.fromEntries([...counts].map(([kind, rows]) => [kind, rows.length]))).toEqual({
+      send: 213,
+      receive: 213,
+      input_only: 5,
+      output_only: 1,
+      input_output: 133,
+      uncategorized: 109,
+    });
+  });
+
+  test('each amount is the digits of its source, and raw says the same as the record', () => {
+    for (const text of REAL) {
+      const row = rowOf(text);
+      for (const [side, amount] of [
+        ['input', row.inputAmount],
+        ['output', row.outputAmount],
+      ] as const) {
+        const source = new RegExp(`"${side}":\\{[^}]*"amount":"?([0-9.]+)"?`).exec(text)?.[1] ?? null;
+        expect(amount).toBe(source);
+      }
+      expect(parseExactJson(row.raw ?? '')).toEqual(parseExactJson(text));
+    }
+  });
+
+  test('the order of keys does not change the content hash; a digit does', () => {
+    for (const text of REAL.slice(0, 50)) {
+      const row = rowOf(text);
+      expect(row.contentHash).toMatch(/^\\x[0-9a-f]{32}$/);
+      expect(normalizeTransaction(reversed(parseExactJson(text)), true)).toEqual({ row });
+      expect(rowOf(text.replace(/"timestamp":(\d+)\d/, '"timestamp":$19')).contentHash).not.toBe(
+        row.contentHash,
+      );
+    }
+  });
+});
+
+describe('kinds', () => {
+  test.each([
+    ['send', `"output":${SIDE}`],
+    ['receive', `"input":${SIDE}`],
+    ['input_only', `"input":${SIDE},"output":null`],
+    ['output_only', `"output":${SIDE}`],
+    ['input_output', `"input":${SIDE},"output":${OTHER_SIDE}`],
+    ['uncategorized', ''],
+    ['uncategorized', `"input":${SIDE}`],
+    ['uncategorized', `"input":${SIDE},"output":${OTHER_SIDE}`],
+  ])('%s with %s', (kind, sides) => {
+    expect(rowOf(record(`"kind":"${kind}"${sides === '' ? '' : `,${sides}`}`)).kind).toBe(kind);
+  });
+
+  test.each([
+    [`"input":${SIDE},"output":${OTHER_SIDE}`, 'input_output'],
+    [`"input":${SIDE}`, 'input_only'],
+    [`"output":${SIDE},"input":null`, 'output_only'],
+    ['"from_address":"a"', 'uncategorized'],
+  ])('where the kind is missing or unknown, the shape tells: %s is %s', (sides, kind) => {
+    for (const named of ['', '"kind":null,', '"kind":"staking",', '"kind":"",', '"kind":"constructor",']) {
+      expect(rowOf(record(`${named}${sides}`)).kind).toBe(kind);
+    }
+  });
+
+  test.each([
+    [
+      'send',
+      `"input":${SIDE}`,
+      ['input: is there, but kind is send', 'output: is missing, but kind is send'],
+    ],
+    ['send', `"input":${SIDE},"output":${SIDE}`, ['input: is there, but kind is send']],
+    ['receive', '"input":null', ['input: is missing, but kind is receive']],
+    ['receive', `"input":${SIDE},"output":${SIDE}`, ['output: is there, but kind is receive']],
+    [
+      'input_only',
+      `"output":${SIDE}`,
+      ['input: is missing, but kind is input_only', 'output: is there, but kind is input_only'],
+    ],
+    ['output_only', '"x":1', ['output: is missing, but kind is output_only']],
+    ['input_output', `"input":${SIDE}`, ['output: is missing, but kind is input_output']],
+  ])('%s with %s contradicts itself', (kind, sides, problems) => {
+    const text = record(`"kind":"${kind}",${sides}`);
+    expect(problemsOf(text)).toEqual(problems);
+    expect(normalize(text)).toMatchObject({ key: '["p1","t1"]' });
+  });
+});
+
+describe('fields', () => {
+  test('each goes to its column', () => {
+    const text = record(
+      `"kind":"input_output","account_id":"a1","categorization":{"type":"trade","subtype":"spot"},"input":${SIDE},"output":${OTHER_SIDE},"from_address":"f","to_address":"t","hash":"h","network":"n","description":"d"`,
+    );
+    expect(rowOf(text)).toMatchObject({
+      kind: 'input_output',
+      providerId: 'p1',
+      transactionId: 't1',
+      accountId: 'a1',
+      occurredAt: '2023-05-02T12:19:59.000Z',
+      category: 'trade',
+      subcategory: 'spot',
+      inputAssetSymbol: 'ETH',
+      inputContractAddress: '0x1',
+      inputAmount: '1.50',
+      inputValueAmount: '3',
+      inputValueCurrency: 'USD',
+      outputAssetSymbol: 'BTC',
+      outputContractAddress: null,
+      outputAmount: '0.1',
+      outputValueAmount: null,
+      outputValueCurrency: null,
+      fromAddress: 'f',
+      toAddress: 't',
+      transactionHash: 'h',
+      network: 'n',
+      description: 'd',
+      fees: [],
+    });
+  });
+
+  test('fees keep their order and their source; a rebate is negative', () => {
+    const [first, second] = [
+      '{"type":"network","asset_symbol":"ETH","amount":0.0010,"value":{"amount":"2","currency":"EUR"}}',
+      '{"asset_symbol":"BNB","amount":"-1e-3","note":"rebate"}',
+    ];
+    const { fees } = rowOf(record(`"fees":{"items":[${first},${second}],"total":null}`));
+    expect(fees).toMatchObject([
+      {
+        position: 0,
+        feeType: 'network',
+        assetSymbol: 'ETH',
+        amount: '0.0010',
+        valueAmount: '2',
+        valueCurrency: 'EUR',
+      },
+      {
+        position: 1,
+        feeType: null,
+        assetSymbol: 'BNB',
+        amount: '-0.001',
+        valueAmount: null,
+        valueCurrency: null,
+      },
+    ]);
+    expect(fees.map(({ raw }) => raw)).toEqual(
+      [first, second].map((text) => canonicalJson(parseExactJson(text))),
+    );
+    expect(new Set(fees.map(({ contentHash }) => contentHash)).size).toBe(2);
+    for (const none of ['null', '{"items":[]}']) expect(rowOf(record(`"fees":${none}`)).fees).toEqual([]);
+  });
+
+  test.each([
+    [
+      'a negative amount',
+      `"input":{"asset_symbol":"ETH","amount":"-1"}`,
+      'input.amount: must not be negative',
+    ],
+    ['an amount as a boolean', `"input":{"asset_symbol":"ETH","amount":true}`, 'input.amount: Invalid input'],
+    [
+      'a 79-digit amount',
+      `"input":{"asset_symbol":"ETH","amount":${'9'.repeat(79)}}`,
+      'input.amount: has more than 78 digits',
+    ],
+    [
+      'a bad fee',
+      `"fees":{"items":[{"asset_symbol":"ETH","amount":"1"},{"amount":"x"}]}`,
+      'fees.items.1.amount: is not a decimal number',
+    ],
+    ['fees as a list', '"fees":[]', 'fees: Invalid input: expected object, received array'],
+    [
+      'a description that is a number',
+      '"description":5',
+      'description: Invalid input: expected string, received object',
+    ],
+  ])('%s is a problem with its path', (_what, rest, problem) => {
+    expect(problemsOf(record(rest))).toContainEqual(problem);
+  });
+
+  test('no problem quotes a value', () => {
+    const text = record('"input":{"asset_symbol":5,"amount":"s3cret"},"kind":{"s3cret":1},"hash":["s3cret"]');
+    expect(problemsOf(text).join()).not.toContain('s3cret');
+  });
+
+  test('raw is kept only where it is wanted, the hash always', () => {
+    const text = record(`"input":${SIDE},"fees":{"items":[{"asset_symbol":"ETH","amount":"1"}]}`);
+    const [kept, spared] = [normalize(text, true), normalize(text, false)];
+    if (!('row' in kept) || !('row' in spared)) throw new Error('no row');
+    expect(spared.row).toEqual({
+      ...kept.row,
+      raw: null,
+      fees: kept.row.fees.map((fee) => ({ ...fee, raw: null })),
+    });
+  });
+
+  test('what a record inherits is none of its fields', () => {
+    const row = rowOf(
+      record(`"__proto__":{"input":{"asset_symbol":5},"from_address":{"x":1},"fees":{"items":[1]}}`),
+    );
+    expect(row).toMatchObject({ kind: 'uncategorized', fromAddress: null, inputAssetSymbol: null, fees: [] });
+    expect(row.raw).toContain('"__proto__":{');
+  });
+});
+
+describe('timestamps', () => {
+  const timed = (timestamp: string) => record().replace('1683029999000', timestamp);
+
+  test.each([
+    ['0', '1970-01-01T00:00:00.000Z'],
+    ['1683029999000', '2023-05-02T12:19:59.000Z'],
+    ['1.683029999E+12', '2023-05-02T12:19:59.000Z'],
+    ['253402300799999', '9999-12-31T23:59:59.999Z'],
+    ['"2023-05-02T12:19:59Z"', '2023-05-02T12:19:59.000Z'],
+    ['"2023-05-02t12:19:59.5z"', '2023-05-02T12:19:59.500Z'],
+    ['"2023-05-02 12:19:59+02:00"', '2023-05-02T10:19:59.000Z'],
+    ['"2023-12-31T23:30:00.123456-01:30"', '2024-01-01T01:00:00.123456Z'],
+    ['"2023-05-02T12:19:59.1234Z"', '2023-05-02T12:19:59.1234Z'],
+    ['"2023-05-02T12:19:59.123456789Z"', '2023-05-02T12:19:59.123456Z'],
+    ['"2023-05-02T12:19:59.999999999Z"', '2023-05-02T12:19:59.999999Z'],
+    ['"2024-02-29T00:00:00Z"', '2024-02-29T00:00:00.000Z'],
+    ['"0001-01-01T00:00:00Z"', '0001-01-01T00:00:00.000Z'],
+    ['"1899-12-31T23:59:59Z"', '1899-12-31T23:59:59.000Z'],
+    ['"9999-12-31T23:59:59.999999Z"', '9999-12-31T23:59:59.999999Z'],
+  ])('%s is %s', (timestamp, occurredAt) => expect(rowOf(timed(timestamp)).occurredAt).toBe(occurredAt));
+
+  test.each([
+    '-1',
+    '253402300800000',
+    '1e300',
+    '1683029999.123',
+    'null',
+    '""',
+    '"1683029999000"',
+    '"2023-05-02"',
+    '"2023-05-02T12:19:59"',
+    '"2023-02-30T00:00:00Z"',
+    '"2023-02-29T00:00:00Z"',
+    '"2023-04-31 00:00:00+01:00"',
+    '"2023-13-01T00:00:00Z"',
+    '"2023-00-01T00:00:00Z"',
+    '"2023-05-02T24:00:00Z"',
+    '"2023-05-02T12:60:00Z"',
+    '"2023-05-02T12:19:60Z"',
+    '"2023-05-02T12:19:59+25:00"',
+    '"10000-01-01T00:00:00Z"',
+    '"+010000-01-01T00:00:00Z"',
+    '"-000001-01-01T00:00:00Z"',
+    '"0000-12-31T23:59:59Z"',
+    '"0001-01-01T00:00:00+01:00"',
+    '"9999-12-31T23:59:59-01:00"',
+    '"Tue, 02 May 2023 12:19:59 GMT"',
+    '" 2023-05-02T12:19:59Z"',
+  ])('%s is refused, not guessed', (timestamp) => {
+    expect(problemsOf(timed(timestamp))).toEqual([expect.stringContaining('timestamp: ')]);
+  });
+});
+
+describe('positions', () => {
+  test('absent parts of the key are empty, and null says the same as absent', () => {
+    const short = normalizeAsset(
+      parseExactJson('{"provider_id":"p","asset_symbol":"BTC","quantity":-1.50}'),
+      false,
+    );
+    const long = normalizeAsset(
+      parseExactJson(
+        '{"provider_id":"p","asset_symbol":"BTC","quantity":-1.50,"account_id":null,"network":null,"contract_address":null,"value":null,"cost_basis":null,"as_of":null}',
+      ),
+      false,
+    );
+    const row = {
+      providerId: 'p',
+      accountId: '',
+      assetSymbol: 'BTC',
+      network: '',
+      contractAddress: '',
+      quantity: '-1.50',
+      valueAmount: null,
+      valueCurrency: null,
+      costBasisAmount: null,
+      costBasisCurrency: null,
+      asOf: null,
+      raw: null,
+    };
+    expect(short).toMatchObject({ row });
+    expect(long).toMatchObject({ row });
+  });
+
+  test('values, cost basis and time', () => {
+    const text =
+      '{"provider_id":"p","asset_symbol":"BTC","quantity":"1","value":{"amount":1e3,"currency":"USD"},"cost_basis":{"amount":"-2","currency":"EUR"},"as_of":"2023-05-02T12:19:59Z"}';
+    expect(normalizeAsset(parseExactJson(text), true)).toMatchObject({
+      row: {
+        valueAmount: '1000',
+        valueCurrency: 'USD',
+        costBasisAmount: '-2',
+        costBasisCurrency: 'EUR',
+        asOf: '2023-05-02T12:19:59.000Z',
+      },
+    });
+  });
+
+  test('one that cannot be read is known by as much of its key as it has', () => {
+    const read = (text: string) => normalizeAsset(parseExactJson(text), true);
+    expect(read('{"provider_id":"p","asset_symbol":"BTC","network":"n","quantity":"many"}')).toEqual({
+      problems: [{ path: 'quantity', message: 'is not a decimal number' }],
+      key: expect.stringContaining('BTC'),
+    });
+    expect(read('{"provider_id":5,"asset_symbol":"BTC","quantity":"1"}')).toMatchObject({ key: null });
+    expect(read('null')).toMatchObject({ key: null });
+  });
+});
+
+describe('totality: a row or problems, never an exception', () => {
+  const good = parseExactJson(
+    record(
+      `"kind":"input_output","input":${SIDE},"output":${OTHER_SIDE},"fees":{"items":[${OTHER_SIDE}]},"categorization":{"type":"x"}`,
+    ),
+  );
+  const asset = parseExactJson(
+    '{"provider_id":"p","asset_symbol":"B","quantity":"1","value":{"amount":1,"currency":"U"}}',
+  );
+
+  function expectAnswer(value: unknown): void {
+    for (const result of [normalizeTransaction(value, true), normalizeAsset(value, true)]) {
+      if ('row' in result) expect(result.row.contentHash).toMatch(/^\\x/);
+      else expect(result.problems.length).toBeGreaterThan(0);
+    }
+  }
+
+  test('for any JSON', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), (value) => {
+        expectAnswer(parseExactJson(JSON.stringify(value)));
+        expectAnswer(value);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('for good records with anything in any place', () => {
+    const anything = fc.oneof(
+      fc.jsonValue().map((value) => parseExactJson(JSON.stringify(value))),
+      fc.constantFrom(undefined, '', '-1', '1e999999999', 'NaN'),
+      fc.constantFrom('1e999999999', '-0', '1e400', '9'.repeat(100)).map((text) => JSON.rawJSON(text)),
+    );
+    fc.assert(
+      fc.property(
+        fc.constantFrom(good, asset),
+        fc.array(fc.nat(30), { maxLength: 5 }),
+        anything,
+        (value, way, part) => {
+          expectAnswer(mutated(value, way, part));
+        },
+      ),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test('for records nested as deep as a parser allows', () => {
+    let depth = 4_000;
+    let parsed: unknown;
+    while (parsed === undefined) {
+      try {
+        parsed = parseExactJson(record(`"x":${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`));
+      } catch {
+        depth -= 25;
+      }
+    }
+    expect(depth).toBeGreaterThan(500);
+    expect(normalizeTransaction(parsed, true)).toEqual({
+      problems: [{ path: '', message: 'nests deeper than 500 levels' }],
+      key: '["p1","t1"]',
+    });
+    expectAnswer(parsed);
+  });
+});
+
+/** A copy with `part` at the place that `way` leads to. */
+function mutated(value: unknown, way: readonly number[], part: unknown): unknown {
+  const [step, ...rest] = way;
+  if (step === undefined || typeof value !== 'object' || value === null || JSON.isRawJSON(value)) return part;
+  const entries = Object.entries(value);
+  const chosen = step % Math.max(1, entries.length);
+  const changed = entries.map(
+    ([key, old], index) => [key, index === chosen ? mutated(old, rest, part) : old] as const,
+  );
+  return Array.isArray(value) ? changed.map(([, item]) => item) : Object.fromEntries(changed);
+}
+
+function reversed(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(reversed);
+  if (typeof value !== 'object' || value === null || JSON.isRawJSON(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .reverse()
+      .map(([key, part]) => [key, reversed(part)]),
+  );
+}

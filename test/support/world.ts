@@ -11,6 +11,7 @@ import type { Outcome } from '../../src/sync/outcome.ts';
 import { runSync } from '../../src/sync/run-sync.ts';
 import type { SyncDeps, SyncSettings } from '../../src/sync/turn.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
+import { borrowDatabase, giveBackDatabase } from './shared-database.ts';
 
 /** A customer's world: a database of its own, a sandbox that the test fills, and a sync between them. */
 export type World = {
@@ -29,6 +30,8 @@ export type World = {
   sync(customerId: string, stop?: AbortSignal): Promise<Outcome>;
   /** Turns until the run is over; waits and retries are cut short. */
   syncToEnd(customerId: string): Promise<Outcome>;
+  /** Lets the lease of a worker that is dead or asleep run out. */
+  expireLease(customerId: string): Promise<void>;
   rows<Row extends object>(text: string, values?: unknown[]): Promise<Row[]>;
 };
 
@@ -39,6 +42,8 @@ export type WorldOptions = {
   random?: () => number;
   timeoutMs?: number;
   maxBodyBytes?: number;
+  /** For a test that changes the schema. */
+  ownDatabase?: boolean;
 };
 
 const SETTINGS: SyncSettings = {
@@ -61,7 +66,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
   const data = createMemoryData();
   const now = options.now ?? Date.now;
   const sandbox = await startSandbox({ data, now, ...options.sandbox });
-  const database = await createTestDatabase();
+  const database = options.ownDatabase ? await createTestDatabase() : await borrowDatabase();
   const db = openDatabase({ url: database.url, maxConnections: 6 });
   const logged: string[] = [];
   const log: Logger = pino({ level: 'trace' }, { write: (line: string) => void logged.push(line) });
@@ -84,7 +89,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
   onTestFinished(async () => {
     await sandbox.close();
     await db.close();
-    await database.close();
+    await (options.ownDatabase ? database.close() : giveBackDatabase(database));
   });
 
   const rows: World['rows'] = async (text, values = []) => (await database.pool.query(text, values)).rows;
@@ -96,6 +101,11 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
       [customerId],
     );
   };
+  const expireLease = async (customerId: string) => {
+    await rows('UPDATE calico.customers SET lease_until = clock_timestamp() WHERE customer_id = $1', [
+      customerId,
+    ]);
+  };
   return {
     data,
     sandbox,
@@ -106,6 +116,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     rows,
     sync,
     makeDue,
+    expireLease,
     addCustomer: async (customerId) => {
       if (!sandbox.data.hasCustomer(customerId)) data.addCustomer(customerId);
       const tokens = sandbox.issueTokens(customerId);

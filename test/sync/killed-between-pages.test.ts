@@ -1,0 +1,99 @@
+/**
+ * Promise 1: kill the process at any instant; nothing is lost, nothing twice, at most one page of the pass under way is
+ * fetched again. A stream that was whole already belongs to the abandoned run: the next run reads it anew.
+ */
+import { expect, test } from 'vitest';
+import { createSyncProcesses } from '../support/killable-sync.ts';
+import { dataOf, fetchesOf, receiptOf, runsOf } from '../support/look.ts';
+import { fee, position, sends } from '../support/records.ts';
+import { createWorld, type World } from '../support/world.ts';
+
+/** All requests of a sync, and the stream that each belongs to. */
+const REQUESTS = [
+  ['refresh of the assets', 1, 'assets'],
+  ['refresh of the transactions', 2, 'transactions'],
+  ['first page of assets', 3, 'assets'],
+  ['last page of assets', 4, 'assets'],
+  ['first page of transactions', 5, 'transactions'],
+  ['second page of transactions', 6, 'transactions'],
+  ['last page of transactions', 7, 'transactions'],
+] as const;
+
+function giveRecords({ data }: World, customerId: string): void {
+  data.add('assets', customerId, position('BTC', '1'), position('ETH', '2'), position('SOL', '3'));
+  data.add('transactions', customerId, ...sends(6, (index) => ({ fees: { items: [fee(String(index))] } })));
+}
+
+test.each(REQUESTS)(
+  'killed while its %s is answered, a sync ends as if it had not been',
+  async (_what, n, killedIn) => {
+    const processes = createSyncProcesses();
+    const world = await createWorld({
+      settings: { pageLimit: 2 },
+      sandbox: { onRequest: processes.onRequest },
+    });
+    for (const customerId of ['undisturbed', 'victim']) {
+      giveRecords(world, customerId);
+      await world.addCustomer(customerId);
+    }
+    await world.sync('undisturbed');
+    expect(world.sandbox.requestsFor({ customerId: 'undisturbed' })).toHaveLength(REQUESTS.length);
+
+    await processes.killAtRequest(world, 'victim', n);
+    expect(await world.sync('victim'), 'the dead worker’s lease holds').toMatchObject({ kind: 'not_run' });
+    await world.expireLease('victim');
+    expect(await world.sync('victim')).toMatchObject({ kind: 'done', status: 'succeeded' });
+
+    expect(await dataOf(world, 'victim')).toEqual(await dataOf(world, 'undisturbed'));
+    const runs = await runsOf(world, 'victim');
+    expect(runs.map(({ status }) => status)).toEqual(['abandoned', 'succeeded']);
+    expect(await recordsCounted(world, 'victim')).toMatchObject({ inserted: 9, lost: 0 });
+    expect(pagesFetchedAgain(world, 'victim', killedIn)).toBeLessThanOrEqual(1);
+  },
+);
+
+test('killed at one request after the other, it still gets on by a page each time', async () => {
+  const processes = createSyncProcesses();
+  const world = await createWorld({
+    settings: { pageLimit: 2 },
+    sandbox: { onRequest: processes.onRequest },
+  });
+  for (const customerId of ['undisturbed', 'victim']) {
+    giveRecords(world, customerId);
+    await world.addCustomer(customerId);
+  }
+  await world.syncToEnd('undisturbed');
+
+  // Each life: two refreshes, the pages of the assets that it finds undone, one of transactions, and death at the next.
+  for (const request of [4, 5, 6]) {
+    await processes.killAtRequest(world, 'victim', request);
+    await world.expireLease('victim');
+  }
+  const outcome = await world.sync('victim');
+
+  expect(outcome).toMatchObject({ kind: 'done', status: 'succeeded' });
+  expect(await dataOf(world, 'victim')).toEqual(await dataOf(world, 'undisturbed'));
+  expect(await recordsCounted(world, 'victim')).toMatchObject({ inserted: 9, lost: 0 });
+  expect(pagesFetchedAgain(world, 'victim', 'transactions')).toBe(2);
+  const receipt = await receiptOf(
+    world,
+    (await runsOf(world, 'victim')).at(-1)?.run_id ?? '',
+    'transactions',
+  );
+  expect(receipt).toMatchObject({ complete: true, balanced: true });
+});
+
+/** Over all runs of a customer, dead or alive. `lost`: fetched and not accounted for. */
+async function recordsCounted(world: World, customerId: string): Promise<object | undefined> {
+  const [sums] = await world.rows<object>(
+    `SELECT sum(inserted)::int AS inserted, sum(fetched - inserted - unchanged)::int AS lost
+     FROM calico.sync_run_streams JOIN calico.sync_runs USING (run_id) WHERE customer_id = $1`,
+    [customerId],
+  );
+  return sums;
+}
+
+function pagesFetchedAgain(world: World, customerId: string, stream: string): number {
+  const fetches = [...fetchesOf(world, customerId)].filter(([page]) => page.startsWith(`${stream} `));
+  return fetches.reduce((again, [, times]) => again + times - 1, 0);
+}

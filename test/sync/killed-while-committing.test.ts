@@ -1,0 +1,117 @@
+/** Promise 1 at its narrowest: the process dies while Postgres is at work on a page. */
+import { expect, test } from 'vitest';
+import { createGate, nth } from '../support/gate.ts';
+import { type SyncProcess, startSyncProcess } from '../support/killable-sync.ts';
+import { dataOf, fetchesOf, receiptOf, runsOf } from '../support/look.ts';
+import { fee, position, sends } from '../support/records.ts';
+import { waitFor } from '../support/wait-for.ts';
+import { createWorld, type World } from '../support/world.ts';
+
+const PAGES = 3;
+
+/** A statement that holds up the commit of the second page of transactions, and where that is. */
+const MOMENTS = {
+  'before anything of the page is written': 'SELECT FROM calico.customers FOR UPDATE',
+  'when its rows are written and its cursor is not': 'SELECT FROM calico.checkpoints FOR UPDATE',
+  'when all but its counters are written': 'SELECT FROM calico.sync_run_streams FOR UPDATE',
+};
+
+test.each(Object.entries(MOMENTS))('killed %s, a page leaves nothing behind', async (_moment, lock) => {
+  const { world, killWhileHeldUp } = await startVictim();
+
+  await killWhileHeldUp(lock);
+
+  expect(await transactionsOf(world, 'victim')).toBe(2);
+  const [abandoned] = await runsOf(world, 'victim');
+  expect(await receiptOf(world, abandoned?.run_id ?? '', 'transactions')).toMatchObject({
+    pages: 1,
+    inserted: 2,
+  });
+  await world.expireLease('victim');
+  expect(await world.sync('victim')).toMatchObject({ kind: 'done', status: 'succeeded' });
+  await expectTheUndisturbed(world, { pagesFetched: PAGES + 1 });
+});
+
+test('killed when its COMMIT is on the way, a page is there whole, and is not fetched again', async () => {
+  const { world, killWhileHeldUp } = await startVictim();
+  // A deferred trigger runs inside COMMIT: the worker has said the word, and does not live to hear the answer.
+  await world.rows(`CREATE FUNCTION wait_for_the_test() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END'`);
+  await world.rows(`CREATE CONSTRAINT TRIGGER held_up AFTER UPDATE ON calico.checkpoints
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_for_the_test()`);
+
+  await killWhileHeldUp('SELECT pg_advisory_xact_lock(7)');
+
+  expect(await transactionsOf(world, 'victim')).toBe(4);
+  await world.expireLease('victim');
+  expect(await world.sync('victim')).toMatchObject({ kind: 'done', status: 'succeeded' });
+  await expectTheUndisturbed(world, { pagesFetched: PAGES });
+});
+
+/** A victim in a process of its own that has committed one page of transactions and waits for the second. */
+async function startVictim() {
+  const gate = createGate((request) => request.customerId === 'victim' && isSecondPage(request));
+  const isSecondPage = nth(2, 'transactions');
+  const world = await createWorld({
+    ownDatabase: true,
+    settings: { pageLimit: 2 },
+    sandbox: { onRequest: gate.onRequest },
+  });
+  for (const customerId of ['undisturbed', 'victim']) {
+    world.data.add('assets', customerId, position('BTC', '1'));
+    world.data.add(
+      'transactions',
+      customerId,
+      ...sends(5, (index) => ({ fees: { items: [fee(`${index}`)] } })),
+    );
+    await world.addCustomer(customerId);
+  }
+  await world.sync('undisturbed');
+  const process = startSyncProcess(world, 'victim');
+  await Promise.race([gate.arrival, process.endsByItself]);
+  return { world, killWhileHeldUp: (lock: string) => killWhileHeldUp(world, process, lock, gate.open) };
+}
+
+/** Takes a lock, lets the page come, and kills the process once its backend waits for that lock. */
+async function killWhileHeldUp(
+  world: World,
+  process: SyncProcess,
+  lock: string,
+  letThePageCome: () => void,
+): Promise<void> {
+  const holder = await world.database.pool.connect();
+  await holder.query('BEGIN');
+  await holder.query(lock);
+  letThePageCome();
+  const [backend] = await waitFor(() => waitingBackends(world), {
+    describe: 'the commit to wait for the lock',
+    until: (backends) => backends.length === 1,
+  });
+  await process.kill();
+  await holder.query('ROLLBACK');
+  holder.release();
+  await waitFor(() => world.rows('SELECT FROM pg_stat_activity WHERE pid = $1', [backend?.pid]), {
+    describe: 'the dead process’s backend to end',
+    until: (rows) => rows.length === 0,
+  });
+}
+
+async function waitingBackends(world: World): Promise<{ pid: number }[]> {
+  return world.rows(
+    `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'calico-sync'
+     AND wait_event_type = 'Lock'`,
+  );
+}
+
+async function transactionsOf(world: World, customerId: string): Promise<number> {
+  const rows = await world.rows('SELECT FROM calico.transactions WHERE customer_id = $1', [customerId]);
+  return rows.length;
+}
+
+async function expectTheUndisturbed(world: World, { pagesFetched }: { pagesFetched: number }): Promise<void> {
+  expect(await dataOf(world, 'victim')).toEqual(await dataOf(world, 'undisturbed'));
+  const runs = await runsOf(world, 'victim');
+  expect(runs.map(({ status }) => status)).toEqual(['abandoned', 'succeeded']);
+  const fetches = [...fetchesOf(world, 'victim')].filter(([page]) => page.startsWith('transactions '));
+  expect(fetches.reduce((sum, [, times]) => sum + times, 0)).toBe(pagesFetched);
+}

@@ -335,6 +335,7 @@ CREATE TABLE "calico"."sync_run_streams" (
 	"quarantined" integer DEFAULT 0 NOT NULL,
 	"removed" integer DEFAULT 0 NOT NULL,
 	"complete" boolean DEFAULT false NOT NULL,
+	"inherited_from" uuid,
 	"balanced" boolean GENERATED ALWAYS AS (fetched = inserted + updated + unchanged + duplicates + quarantined) STORED NOT NULL,
 	CONSTRAINT "sync_run_streams_run_id_stream_pk" PRIMARY KEY("run_id","stream")
 );
@@ -350,8 +351,10 @@ CREATE TABLE "calico"."sync_runs" (
 	"reason" text,
 	"epoch" bigint NOT NULL,
 	"attempts" integer DEFAULT 0 NOT NULL,
+	"failures" jsonb DEFAULT '{}'::jsonb NOT NULL,
 	"waiting_since" timestamp with time zone,
 	"waiting_for" text,
+	"settling" boolean DEFAULT false NOT NULL,
 	"refreshed" jsonb DEFAULT '[]'::jsonb NOT NULL,
 	"restarted" jsonb DEFAULT '[]'::jsonb NOT NULL,
 	"providers_down" jsonb DEFAULT '[]'::jsonb NOT NULL,

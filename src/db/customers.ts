@@ -1,5 +1,5 @@
 /** Customers: who is synced and when. Every change that must stop a running sync raises the epoch, which fences it. */
-import { and, asc, eq, inArray, isNotNull, type SQL, sql } from 'drizzle-orm';
+import { and, asc, count, eq, inArray, isNotNull, type SQL, sql } from 'drizzle-orm';
 import type { Orm } from './client.ts';
 import { isDue } from './leases.ts';
 import { TRANSACTION_KINDS } from './schema.ts';
@@ -39,7 +39,8 @@ export async function addCustomer(orm: Orm, customerId: string, everyMs: number 
   await orm
     .update(customers)
     .set({
-      ...(interval ? { syncInterval: interval } : {}),
+      // Never an empty SET: drizzle refuses that, and a healthy customer has nothing else to change here.
+      syncInterval: interval ?? sql`${customers.syncInterval}`,
       ...(resumes
         ? {
             status: 'active',
@@ -67,6 +68,15 @@ export async function listCustomers(orm: Orm, limit: number, after = ''): Promis
     .where(sql`${customers.customerId} > ${after}`)
     .orderBy(asc(customers.customerId))
     .limit(limit);
+}
+
+/** How many customers there are in each status that anyone is in. */
+export async function countByStatus(orm: Orm): Promise<{ status: CustomerStatus; customers: number }[]> {
+  return orm
+    .select({ status: customers.status, customers: count() })
+    .from(customers)
+    .groupBy(customers.status)
+    .orderBy(asc(customers.status));
 }
 
 /** Those that are due and that nobody works on, the longest due first. */

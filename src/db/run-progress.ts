@@ -3,63 +3,77 @@ import { sql } from 'drizzle-orm';
 import type { Orm } from './client.ts';
 import type { RunStatus } from './statuses.ts';
 
-export type RunProgress = { customers: number; ended: number; pages: number; records: number };
+/** Whose runs: customers (null: every active one), and those that began at `since` or later (null: no such bound). */
+export type Asked = { customerIds: readonly string[] | null; since: Date | null };
+
+export type RunProgress = {
+  customers: number;
+  ended: number;
+  /** Those whose run has begun, and those that a worker is at, be it with an earlier run. */
+  begun: number;
+  leased: number;
+  /** Those that wait for a time: Calico's Retry-After, a refresh that settles, a retry. */
+  held: number;
+  pages: number;
+  records: number;
+};
 
 /**
- * Customers asked for (null: every active one) and, of each, the latest run that began at `since` or later: a run that
- * was under way by then does not count, the request is taken up by the next. A customer that stopped without one has
- * ended too.
+ * Of each customer the latest run, once nothing is requested any more. A run that was under way when the request came
+ * does not count: the request stays until the run that takes it up has begun, whatever the clocks say.
+ * `run_status` NULL: no run yet, or one that cannot go on because the customer is no longer active.
  */
-const asked = (customerIds: readonly string[] | null, since: Date) => sql`
-  SELECT c.customer_id, c.status AS customer_status, c.status_reason, r.run_id, r.status, r.reason
-  FROM calico.customers c
+const asked = ({ customerIds, since }: Asked) => sql`
+  SELECT a.customer_id, c.status AS customer_status, r.run_id,
+    CASE WHEN c.status = 'active' OR r.status NOT IN (${GOES_ON}) THEN r.status END AS run_status,
+    coalesce(c.lease_until > clock_timestamp(), false) AS leased,
+    coalesce(c.not_before > clock_timestamp(), false) AS held,
+    CASE WHEN c.customer_id IS NULL THEN 'the customer was removed' ELSE coalesce(r.reason, c.status_reason) END AS reason
+  FROM ${customerIds === null ? sql`(SELECT customer_id FROM calico.customers)` : sql`unnest(${sql.param([...customerIds])}::text[])`} AS a (customer_id)
+  LEFT JOIN calico.customers c USING (customer_id)
   LEFT JOIN LATERAL (
     SELECT run_id, status, reason FROM calico.sync_runs
-    WHERE customer_id = c.customer_id AND started_at >= ${since.toISOString()}::timestamptz
+    WHERE customer_id = a.customer_id AND c.requested_trigger IS NULL
+      AND started_at >= coalesce(${since?.toISOString() ?? null}::timestamptz, '-infinity')
     ORDER BY started_at DESC LIMIT 1
   ) r ON true
-  WHERE ${customerIds === null ? sql`c.status = 'active' OR r.run_id IS NOT NULL` : sql`c.customer_id = ANY (${sql.param([...customerIds])}::text[])`}`;
+  WHERE ${customerIds === null ? sql`c.status = 'active' OR r.run_id IS NOT NULL` : sql`true`}`;
 
-const hasEnded = sql`CASE WHEN run_id IS NULL THEN customer_status <> 'active' ELSE status NOT IN ('running', 'waiting', 'abandoned') END`;
+/** Not the end of an active customer's run: it goes on, or another run follows at its checkpoint. */
+const GOES_ON = sql.raw(`'running', 'waiting', 'abandoned', 'fenced'`);
 
-export async function readProgress(
-  orm: Orm,
-  customerIds: readonly string[] | null,
-  since: Date,
-): Promise<RunProgress> {
+const hasEnded = sql`CASE WHEN customer_status = 'active' THEN run_status IS NOT NULL AND run_status NOT IN (${GOES_ON}) ELSE true END`;
+
+export async function readProgress(orm: Orm, of: Asked): Promise<RunProgress> {
   const { rows } = await orm.execute<RunProgress>(sql`
-    WITH asked AS (${asked(customerIds, since)})
+    WITH asked AS (${asked(of)})
     SELECT count(*)::int AS customers, (count(*) FILTER (WHERE ${hasEnded}))::int AS ended,
+      count(run_id)::int AS begun, (count(*) FILTER (WHERE leased))::int AS leased,
+      (count(*) FILTER (WHERE held))::int AS held,
       coalesce(sum(pages), 0)::int AS pages, coalesce(sum(records), 0)::int AS records
     FROM asked LEFT JOIN LATERAL (
       SELECT sum(pages) AS pages, sum(fetched) AS records FROM calico.sync_run_streams s WHERE s.run_id = asked.run_id
     ) receipts ON true`);
-  return rows[0] ?? { customers: 0, ended: 0, pages: 0, records: 0 };
+  return rows[0] ?? { customers: 0, ended: 0, begun: 0, leased: 0, held: 0, pages: 0, records: 0 };
 }
 
-/** How one customer's run ended; `status` null: it stopped before a run began. */
+/** How one customer's run ended. */
 export type RunResult = {
   customerId: string;
   runId: string | null;
+  /** Null: the customer was paused, stopped or removed before its run came to an end. */
   status: RunStatus | null;
   reason: string | null;
+  /** What a dead letter asks a person to do; `<id>` stands for the customer. */
+  nextStep: string | null;
 };
 
 /** The same customers' results, the ones that did not succeed first. */
-export async function readResults(
-  orm: Orm,
-  customerIds: readonly string[] | null,
-  since: Date,
-): Promise<RunResult[]> {
+export async function readResults(orm: Orm, of: Asked): Promise<RunResult[]> {
   const { rows } = await orm.execute<RunResult>(sql`
-    SELECT customer_id AS "customerId", run_id AS "runId", status, coalesce(reason, status_reason) AS reason
-    FROM (${asked(customerIds, since)}) AS asked
-    ORDER BY status = 'succeeded' NULLS FIRST, customer_id`);
+    SELECT asked.customer_id AS "customerId", asked.run_id AS "runId", run_status AS status, asked.reason,
+      d.evidence ->> 'nextStep' AS "nextStep"
+    FROM (${asked(of)}) AS asked LEFT JOIN calico.dead_letters d ON d.run_id = asked.run_id
+    ORDER BY run_status = 'succeeded' NULLS FIRST, asked.customer_id`);
   return rows;
-}
-
-/** Postgres's own time: what `since` is measured by. */
-export async function readClock(orm: Orm): Promise<Date> {
-  const { rows } = await orm.execute<{ now: string }>(sql`SELECT clock_timestamp()::text AS now`);
-  return new Date(rows[0]?.now ?? Number.NaN);
 }

@@ -15,10 +15,14 @@ const isRun = (run: Pick<Run, 'runId'>) => eq(syncRuns.runId, run.runId);
 
 /**
  * The run that this lease is for: the one that was put off, or a new one. A run that another worker left `running`
- * becomes `abandoned`; its pass goes on at the checkpoint in a run of its own.
- * A new run is full where one was asked for, none was done within `fullEveryMs`, or a full pass is under way.
+ * becomes `abandoned`; its pass goes on at the checkpoint in a run of its own, which inherits the streams that were whole.
+ * A new run is full where one was asked for, none was done within the full interval, or a full pass is under way.
  */
-export async function openRun(orm: Orm, lease: Lease, fullEveryMs: number): Promise<Run> {
+export async function openRun(
+  orm: Orm,
+  lease: Lease,
+  { fullSyncIntervalMs, syncIntervalMs }: { fullSyncIntervalMs: number; syncIntervalMs: number },
+): Promise<Run> {
   const [open] = await orm
     .select()
     .from(syncRuns)
@@ -40,13 +44,30 @@ export async function openRun(orm: Orm, lease: Lease, fullEveryMs: number): Prom
   }
   const [run] = await orm
     .insert(syncRuns)
-    .values({ ...(await nextRun(orm, lease, fullEveryMs)), customerId: lease.customerId, epoch: lease.epoch })
+    .values({
+      ...(await nextRun(orm, lease, fullSyncIntervalMs)),
+      customerId: lease.customerId,
+      epoch: lease.epoch,
+    })
     .returning();
   await orm
     .update(customers)
     .set({ requestedMode: null, requestedTrigger: null })
     .where(eq(customers.customerId, lease.customerId));
+  if (open) await inheritStreams(orm, one(run), open, syncIntervalMs);
   return one(run);
+}
+
+/**
+ * What a killed run had read to the end, with nothing set aside and nobody missing, counts for its successor; unless it
+ * is from an interval ago, when it would stand for now.
+ */
+async function inheritStreams(orm: Orm, run: Run, killed: Run, syncIntervalMs: number): Promise<void> {
+  if (killed.providersDown.length > 0 || killed.mode !== run.mode) return;
+  await orm.execute(sql`INSERT INTO calico.sync_run_streams (run_id, stream, complete, inherited_from)
+    SELECT ${run.runId}::uuid, stream, true, coalesce(inherited_from, run_id) FROM calico.sync_run_streams
+    WHERE run_id = ${killed.runId}::uuid AND complete AND balanced AND quarantined = 0
+      AND ${killed.startedAt.toISOString()}::timestamptz > now() - make_interval(secs => ${syncIntervalMs / 1000})`);
 }
 
 async function nextRun(orm: Orm, lease: Lease, fullEveryMs: number): Promise<Pick<Run, 'mode' | 'trigger'>> {
@@ -75,6 +96,7 @@ export async function suspendRun(
     reason: string;
     delayMs: number;
     attempts: number;
+    failures: Record<string, number>;
     waitingFor: string | null;
     waitingSince: Date | null;
   },
@@ -162,7 +184,7 @@ export async function markFenced(orm: Orm, run: Pick<Run, 'runId'>): Promise<voi
 export async function noteInRun(
   orm: Orm,
   run: Pick<Run, 'runId'>,
-  done: Partial<Pick<Run, 'refreshed' | 'restarted' | 'providersDown'>>,
+  done: Partial<Pick<Run, 'refreshed' | 'settling' | 'restarted' | 'providersDown'>>,
 ): Promise<void> {
   await orm.update(syncRuns).set(done).where(isRun(run));
 }
@@ -199,7 +221,10 @@ export async function addPage(
       },
     });
   if (run.attempts > 0 || run.waitingSince !== null) {
-    await orm.update(syncRuns).set({ attempts: 0, waitingSince: null, waitingFor: null }).where(isRun(run));
+    await orm
+      .update(syncRuns)
+      .set({ attempts: 0, failures: {}, waitingSince: null, waitingFor: null })
+      .where(isRun(run));
   }
 }
 

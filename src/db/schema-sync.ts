@@ -72,7 +72,7 @@ export const credentials = calico.table('credentials', {
 
 /**
  * One row a run. A run outlives waits, retries and slices of its job: it is `waiting` between them, and the same row
- * goes on. `attempts` counts failed tries since the last page landed.
+ * goes on. `attempts` counts failed tries since the last page landed, `failures` the same by situation.
  */
 export const syncRuns = calico.table(
   'sync_runs',
@@ -87,8 +87,10 @@ export const syncRuns = calico.table(
     reason: text('reason'),
     epoch: bigint('epoch', { mode: 'bigint' }).notNull(),
     attempts: count('attempts'),
+    failures: jsonb('failures').$type<Record<string, number>>().notNull().default({}),
     waitingSince: instant('waiting_since'),
     waitingFor: text('waiting_for'),
+    settling: boolean('settling').notNull().default(false),
     refreshed: jsonb('refreshed').$type<StreamName[]>().notNull().default([]),
     restarted: jsonb('restarted').$type<StreamName[]>().notNull().default([]),
     providersDown: jsonb('providers_down').$type<string[]>().notNull().default([]),
@@ -101,7 +103,10 @@ export const syncRuns = calico.table(
   ],
 );
 
-/** A run's receipt, one row a stream (promise 3). `balanced` is computed by Postgres: nobody can set it. */
+/**
+ * A run's receipt, one row a stream (promise 3). `balanced` is computed by Postgres: nobody can set it. `inherited_from`:
+ * the stream was read by that run, whose worker was killed later on; it is not read again.
+ */
 export const syncRunStreams = calico.table(
   'sync_run_streams',
   {
@@ -118,6 +123,7 @@ export const syncRunStreams = calico.table(
     quarantined: count('quarantined'),
     removed: count('removed'),
     complete: boolean('complete').notNull().default(false),
+    inheritedFrom: uuid('inherited_from'),
     balanced: boolean('balanced')
       .notNull()
       .generatedAlwaysAs(sql`fetched = inserted + updated + unchanged + duplicates + quarantined`),

@@ -45,10 +45,10 @@ async function takeTurn(
   log: Logger,
   stop: AbortSignal,
 ): Promise<Turn | null> {
-  const { leaseMs, fullSyncIntervalMs, slicePages } = deps.settings;
+  const { leaseMs, slicePages } = deps.settings;
   const taken = await deps.db.transaction(async ({ orm }) => {
     const lease = await acquireLease(orm, customerId, leaseMs);
-    return lease && { lease, run: await openRun(orm, lease, fullSyncIntervalMs) };
+    return lease && { lease, run: await openRun(orm, lease, deps.settings) };
   });
   if (!taken) return null;
   const keptLease = keepLease(deps.db, taken.lease, leaseMs, stop);
@@ -67,16 +67,16 @@ async function takeTurn(
 /** Asks Calico to read the providers again, once a run and stream; where it only accepted, its data must settle first. */
 async function refresh(turn: Turn): Promise<Outcome | null> {
   const { deps, courier } = turn;
-  let accepted = false;
   for (const stream of STREAMS) {
     if (turn.run.refreshed.includes(stream.name)) continue;
     const answer = await courier.refresh(stream.refreshEndpoint);
-    accepted ||= answer.code === 202;
     const refreshed = [...turn.run.refreshed, stream.name];
+    const settling = turn.run.settling || answer.code === 202;
     const providersDown = union(turn.run.providersDown, answer.down.keys());
-    await remember(turn, { refreshed, providersDown }, answer.down);
+    await remember(turn, { refreshed, settling, providersDown }, answer.down);
   }
-  if (!accepted || deps.settings.refreshSettleMs === 0) return null;
+  if (!turn.run.settling || deps.settings.refreshSettleMs === 0) return null;
+  await remember(turn, { settling: false });
   const reason = 'Calico accepted the refresh; its data settles';
   return putOff(turn, { why: 'settle', delayMs: deps.settings.refreshSettleMs, reason });
 }
@@ -141,7 +141,7 @@ const MAX_PAGES = 100_000;
 function noteProgress(turn: Turn, page: Page): void {
   turn.pagesLeft--;
   const providersDown = union(turn.run.providersDown, downIn(page).keys());
-  turn.run = { ...turn.run, attempts: 0, waitingSince: null, waitingFor: null, providersDown };
+  turn.run = { ...turn.run, attempts: 0, failures: {}, waitingSince: null, waitingFor: null, providersDown };
 }
 
 /** Keeps in Postgres and in hand what the run must not do again. */

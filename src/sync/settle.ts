@@ -12,7 +12,7 @@ import type { StreamName } from '../db/schema-sync.ts';
 import { addDeadLetter } from '../db/set-aside.ts';
 import { NoCredentialsError } from './access-token.ts';
 import type { Outcome } from './outcome.ts';
-import { putOff, type SyncDeps, type Turn } from './turn.ts';
+import { putOff, type SyncDeps, type Turn, triesIn } from './turn.ts';
 
 /** What is not Calico's answer: the table has no row for it. */
 const OUR_RULES = {
@@ -81,11 +81,13 @@ async function applyVerdict(turn: Turn, error: unknown): Promise<Outcome> {
   const failure = error instanceof CalicoError ? error.failure : null;
   const reason = reasonOf(rule.rule, error);
   if (rule.do === 'dead_letter') return deadLetter(turn, rule.rule, error, reason);
+  const situation = situationIn(error);
   if (rule.do === 'retry') {
-    const delayMs = backoffMs(rule.rule, run.attempts, failure?.retryAfterMs ?? null, deps.random);
-    return putOff(turn, { why: 'retry', delayMs, reason, attempts: run.attempts + 1 });
+    const tries = triesIn(run, situation);
+    const delayMs = backoffMs(rule.rule, tries, failure?.retryAfterMs ?? null, deps.random);
+    return putOff(turn, { why: 'retry', delayMs, reason, failedIn: situation });
   }
-  const waiting = { for: failure ? String(situationOf(failure)) : '', since: new Date(deps.now()) };
+  const waiting = { for: situation, since: new Date(deps.now()) };
   if (run.waitingFor === waiting.for && run.waitingSince) waiting.since = run.waitingSince;
   const waitedMs = deps.now() - waiting.since.getTime();
   const delayMs = waitMs(waitedMs, failure?.retryAfterMs ?? null, deps.random);
@@ -101,14 +103,21 @@ async function applyVerdict(turn: Turn, error: unknown): Promise<Outcome> {
 }
 
 function ruleFor({ run }: Turn, error: unknown): { do: 'wait' | 'retry' | 'dead_letter'; rule: Rule } {
+  const attempts = triesIn(run, situationIn(error));
   if (error instanceof CalicoError) {
     // The remedies had their turn where they apply: the courier's token, the stream's restart.
-    const decision = decide(error.failure, { tokenRefreshed: true, restarted: true, attempts: run.attempts });
+    const decision = decide(error.failure, { tokenRefreshed: true, restarted: true, attempts });
     if ('rule' in decision) return decision;
   }
   if (error instanceof NoCredentialsError) return { do: 'dead_letter', rule: OUR_RULES.credentials };
   const rule = error instanceof DatabaseError ? OUR_RULES.database : OUR_RULES.defect;
-  return { do: run.attempts + 1 >= rule.maxAttempts ? 'dead_letter' : 'retry', rule };
+  return { do: attempts + 1 >= rule.maxAttempts ? 'dead_letter' : 'retry', rule };
+}
+
+/** What is counted and waited for: the table's row, or one of ours. */
+function situationIn(error: unknown): string {
+  if (error instanceof CalicoError) return String(situationOf(error.failure));
+  return error instanceof DatabaseError ? 'database' : 'defect';
 }
 
 /**
@@ -126,7 +135,7 @@ async function deadLetter(turn: Turn, rule: Rule, error: unknown, reason: string
   } as const;
   const deadLetterId = await deps.db.transaction(async ({ orm }) => {
     await holdLease(orm, lease);
-    if (ending.stop === 'reauth_required' && (await haveCredentialsChanged(turn, orm))) return null;
+    if (ending.stop !== null && (await haveCredentialsChanged(turn, orm))) return null;
     await endRun(orm, lease, run, ending, deps.settings.syncIntervalMs);
     const evidence = evidenceOf(error, rule);
     return addDeadLetter(orm, {

@@ -56,23 +56,30 @@ export type PutOff = {
   why: Extract<Outcome, { kind: 'later' }>['why'];
   delayMs: number;
   reason: string;
-  /** Failed tries in a row, this one included; null: as it was. */
-  attempts?: number;
+  /** The situation in which one more try has failed. */
+  failedIn?: string;
   /** What is waited for, where the wait is bounded. */
   waiting?: { for: string; since: Date };
 };
 
+/** Failed tries of one situation since the last page landed: two network failures say nothing of an unreadable answer. */
+export function triesIn({ failures }: Pick<Run, 'failures'>, situation: string): number {
+  return failures[situation] ?? 0;
+}
+
 /** Puts the run off and gives back the lease and the worker's place. */
 export async function putOff(
   turn: Turn,
-  { why, delayMs, reason, attempts, waiting }: PutOff,
+  { why, delayMs, reason, failedIn, waiting }: PutOff,
 ): Promise<Outcome> {
   const { deps, lease, run } = turn;
   await deps.db.transaction(({ orm }) =>
     suspendRun(orm, lease, run, {
       reason,
       delayMs,
-      attempts: attempts ?? run.attempts,
+      attempts: failedIn === undefined ? run.attempts : run.attempts + 1,
+      failures:
+        failedIn === undefined ? run.failures : { ...run.failures, [failedIn]: triesIn(run, failedIn) + 1 },
       waitingFor: waiting?.for ?? null,
       waitingSince: waiting?.since ?? null,
     }),

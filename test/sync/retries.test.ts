@@ -94,3 +94,11 @@ test('no answer in time is no answer', async () => {
     reason: expect.stringContaining('100 ms'),
   });
 });
+
+test('tries are counted by situation: no answer twice does not condemn the first answer that is unreadable', async () => {
+  const world = await createAlice();
+  world.sandbox.faults.add({ endpoint: 'assets', times: 2, answer: { reset: true } });
+  world.sandbox.faults.add({ endpoint: 'assets', times: 2, answer: { rawBody: '<html>' } });
+
+  expect(await world.syncToEnd('alice')).toMatchObject({ kind: 'done', status: 'succeeded' });
+});

@@ -72,3 +72,15 @@ test.each([429, 503])(
     expect(await runsOf(world, 'alice')).toMatchObject([{ status: 'dead_lettered', attempts: 0 }]);
   },
 );
+
+test('an accepted refresh settles even where the other refresh failed in between', async () => {
+  const world = await createAlice({ settings: { refreshSettleMs: 60_000 } });
+  world.sandbox.faults.add({ endpoint: 'refreshAssets', answer: { status: 202 } });
+  world.sandbox.faults.add({ endpoint: 'refreshTransactions', answer: { status: 500 } });
+
+  expect(await world.sync('alice')).toMatchObject({ kind: 'later', why: 'retry' });
+  await world.makeDue('alice');
+  expect(await world.sync('alice')).toMatchObject({ kind: 'later', why: 'settle' });
+  await world.makeDue('alice');
+  expect(await world.sync('alice')).toMatchObject({ kind: 'done', status: 'succeeded' });
+});

@@ -13,6 +13,7 @@ import {
   removeCustomer,
   resumeCustomer,
 } from '../db/customers.ts';
+import { listRuns } from '../db/runs.ts';
 import type { CustomerStatus } from '../db/statuses.ts';
 import { failure } from './explain.ts';
 import { formatTime, shellWord } from './format.ts';
@@ -105,9 +106,12 @@ export async function resume(customerId: string): Promise<void> {
 
 export async function remove(customerId: string, { purge = false }: { purge?: boolean }): Promise<void> {
   const removed = await withDatabase(settings('database'), (db) =>
-    db.transaction(({ orm }) => removeCustomer(orm, customerId, purge)),
+    db.transaction(async ({ orm }) => {
+      const hasLeftovers = purge && (await listRuns(orm, customerId, 1)).length > 0;
+      return (await removeCustomer(orm, customerId, purge)) || hasLeftovers;
+    }),
   );
-  if (!removed && !purge) throw unknownCustomer(customerId);
+  if (!removed) throw unknownCustomer(customerId);
   const name = plain(customerId);
   say(
     purge

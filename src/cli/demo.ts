@@ -16,6 +16,7 @@ import { migrateQueue } from '../queue/connection.ts';
 import { startEmbeddedPostgres, throwawaySettings } from '../sandbox/embedded-postgres.ts';
 import { type Sandbox, startSandbox } from '../sandbox/server.ts';
 import { showDemoResults } from './demo-results.ts';
+import { failure } from './explain.ts';
 import { formatDuration } from './format.ts';
 import { say } from './output.ts';
 import { followRuns } from './progress.ts';
@@ -24,13 +25,16 @@ import { followRuns } from './progress.ts';
 export async function runDemo({ keep = false }: { keep?: boolean }): Promise<void> {
   const closer = createCloser();
   const interrupted = new AbortController();
-  const interrupt = () => interrupted.abort();
-  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+  const { signal } = interrupted;
+  const interrupt = () => interrupted.abort(failure('The demo was interrupted.'));
+  // For good: a second Ctrl-C must not end the process before it has stopped and removed what it started.
+  process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
   try {
     const startedMs = Date.now();
     say('Starting PostgreSQL 18 and a stand-in Calico with real Ethereum transactions …');
     const postgres = await startEmbeddedPostgres({ settings: throwawaySettings });
     closer.add(postgres.stop);
+    signal.throwIfAborted();
     const sandbox = await startSandbox({ logRequests: false });
     closer.add(sandbox.close);
 
@@ -42,16 +46,20 @@ export async function runDemo({ keep = false }: { keep?: boolean }): Promise<voi
     const db = await openMigratedDatabase(config, log, 5);
     closer.add(db.close);
     const since = new Date();
-    await addWallets(db, config.credentials.CREDENTIALS_KEYS, sandbox);
+    await addWallets(db, config.credentials.CREDENTIALS_KEYS, sandbox, signal);
     const worker = await startWorker(config, log);
     closer.add(worker.close);
 
-    await followRuns(db, { customerIds: null, since, signal: interrupted.signal });
-    if (interrupted.signal.aborted) throw new Error('The demo was interrupted.');
+    await followRuns(db, { customerIds: null, since, signal });
+    signal.throwIfAborted();
     await showDemoResults(db, sandbox);
     say(`\nAll of it took ${formatDuration(Date.now() - startedMs)}.`);
-    if (keep) await stayUp(environment, interrupted.signal);
+    if (keep) await stayUp(environment, signal);
     else say(GO_ON);
+  } catch (error) {
+    // A terminal's Ctrl-C reaches initdb too, whose account of that helps nobody.
+    signal.throwIfAborted();
+    throw error;
   } finally {
     await closer.closeAll();
   }
@@ -76,10 +84,11 @@ function demoEnvironment(databaseUrl: string, sandbox: Sandbox) {
   };
 }
 
-async function addWallets(db: Database, keys: KeyRing, sandbox: Sandbox): Promise<void> {
+async function addWallets(db: Database, keys: KeyRing, sandbox: Sandbox, signal: AbortSignal): Promise<void> {
   const wallets = sandbox.data.customerIds();
   say(`Adding ${wallets.length} wallets as customers, their tokens encrypted …`);
   for (const wallet of wallets) {
+    signal.throwIfAborted();
     const { access_token, refresh_token, expires_in } = sandbox.issueTokens(wallet);
     await db.transaction(async ({ orm }) => {
       await addCustomer(orm, wallet, null);

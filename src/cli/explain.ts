@@ -47,8 +47,12 @@ function sentence(text: string): string {
   return /[.!?]$/.test(line) ? line : `${line.replace(/:$/, '')}.`;
 }
 
-/** Whether LOG_LEVEL asks for stacks. */
+/** Whether LOG_LEVEL asks for stacks. Never throws: it is asked when something has failed, perhaps the reading itself. */
 export function wantsStacks(): boolean {
-  const level = readEnvironment()['LOG_LEVEL'];
-  return level === 'debug' || level === 'trace';
+  try {
+    const level = readEnvironment()['LOG_LEVEL'];
+    return level === 'debug' || level === 'trace';
+  } catch {
+    return false;
+  }
 }

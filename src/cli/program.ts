@@ -16,6 +16,7 @@ export function createProgram(): Command {
       'Keeps your customers’ crypto assets and transactions, as Calico knows them, in your Postgres.',
     )
     .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(withoutValues(text)) })
     .showHelpAfterError('(calico-sync --help shows every command)')
     .helpCommand(false);
   addServices(program);
@@ -54,7 +55,7 @@ function addCustomers(customers: Command): void {
     .description(
       'add a customer, or replace its credentials and resume it; reads its tokens as JSON from stdin',
     )
-    .argument(...id)
+    .argument(...id, newId)
     .option(
       '--every <duration>',
       'how often to sync it, such as 15m or 1h (default: SYNC_INTERVAL)',
@@ -117,12 +118,28 @@ function addRuns(program: Command): void {
     .action(async (customerId, options) => (await import('./runs.ts')).list(customerId ?? null, options));
 }
 
+/** commander quotes what it does not expect. It may be a token that was meant for stdin, and stderr is often kept. */
+function withoutValues(text: string): string {
+  return text
+    .replace(/^(error: too many arguments .* but got \d+): .*$/m, '$1')
+    .replace(/^(error: unknown option '[^=\s]{1,40})[^\n]*'/m, "$1'");
+}
+
 function wholeNumber(least: number, most: number) {
   return (text: string): number => {
     const number = /^\d+$/.test(text) ? Number(text) : Number.NaN;
     if (number >= least && number <= most) return number;
     throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
   };
+}
+
+/** Anything that a person can read and a terminal can show. */
+function newId(text: string): string {
+  if (text.trim() === text && text.length > 0 && text.length <= 500 && !/[\p{Cc}\p{Cf}]/u.test(text))
+    return text;
+  throw new InvalidArgumentError(
+    'It must have 1 to 500 characters, none of them invisible or a space at an end.',
+  );
 }
 
 function duration(text: string): number {

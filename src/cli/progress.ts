@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Presets, SingleBar } from 'cli-progress';
 import type { Database } from '../db/client.ts';
-import { type RunProgress, readProgress } from '../db/run-progress.ts';
+import { type Asked, type RunProgress, readProgress } from '../db/run-progress.ts';
 import { count } from './format.ts';
 import { note } from './output.ts';
 
@@ -10,26 +10,33 @@ const POLL_MS = 200;
 /** Without a terminal a line is due after so much more is done, or so much time. */
 const LINE_EVERY = { share: 0.1, ms: 10_000 };
 
-/** Whose runs, since when (Postgres's time); `signal` ends the watching, not the runs. */
-export type Followed = { customerIds: readonly string[] | null; since: Date; signal?: AbortSignal };
+/** Nothing begun after this long: whoever waits should know why. Twice what a worker's tick takes at most. */
+const HINT_AFTER_MS = 15_000;
+
+/** Whose runs; `signal` ends the watching, not the runs. */
+export type Followed = Asked & { signal?: AbortSignal };
 
 /** Shows progress on stderr until every run has ended or `signal` says to look away; returns where they stood then. */
-export async function followRuns(
-  db: Database,
-  { customerIds, since, signal }: Followed,
-): Promise<RunProgress> {
+export async function followRuns(db: Database, { signal, ...asked }: Followed): Promise<RunProgress> {
   const show = process.stderr.isTTY ? showBar() : showLines();
+  let hintAtMs = Date.now() + HINT_AFTER_MS;
   try {
     for (;;) {
-      const progress = await db.run((orm) => readProgress(orm, customerIds, since));
+      const progress = await db.run((orm) => readProgress(orm, asked));
       show.update(progress);
       if (progress.ended >= progress.customers || signal?.aborted) return progress;
+      if (Date.now() >= hintAtMs) {
+        hintAtMs = Infinity;
+        if (progress.begun + progress.leased + progress.held === 0) note(NO_WORKER);
+      }
       await sleep(POLL_MS, undefined, { ...(signal ? { signal } : {}) }).catch(() => {});
     }
   } finally {
     show.end();
   }
 }
+
+const NO_WORKER = '  No worker has taken it up so far. Next, where none runs: calico-sync worker';
 
 type Show = { update(progress: RunProgress): void; end(): void };
 

@@ -1,6 +1,8 @@
 /** `runs`: the latest runs and what they did. */
+import { findCustomer } from '../db/customers.ts';
 import { listRuns, type Receipt, type Run, readReceipts } from '../db/runs.ts';
 import type { RunStatus } from '../db/statuses.ts';
+import { unknownCustomer } from './customers.ts';
 import { formatDuration, formatTime } from './format.ts';
 import { type Colour, say, sayJson, sayTable } from './output.ts';
 import { settings, withDatabase } from './session.ts';
@@ -15,6 +17,10 @@ export async function list(
   const runs = await withDatabase(settings('database'), (db) =>
     db.run(async (orm): Promise<RunWithReceipts[]> => {
       const found = await listRuns(orm, customerId, limit);
+      // A customer that was removed has left its runs behind, so only an id without any may be a slip.
+      if (customerId !== null && found.length === 0 && !(await findCustomer(orm, customerId))) {
+        throw unknownCustomer(customerId);
+      }
       return Promise.all(found.map(async (run) => ({ ...run, streams: await readReceipts(orm, run.runId) })));
     }),
   );

@@ -6,6 +6,7 @@ import { createLog } from '../ops/log.ts';
 import { migrateQueue } from '../queue/connection.ts';
 import { generateData } from '../sandbox/generate.ts';
 import { startSandbox } from '../sandbox/server.ts';
+import { failure } from './explain.ts';
 import { count } from './format.ts';
 import { leave, say } from './output.ts';
 import { settings } from './session.ts';
@@ -25,7 +26,10 @@ export async function runWorker(): Promise<void> {
   const config = settings('database', 'queue', 'credentials', 'calico', 'sync', 'worker', 'log');
   const log = createLog(config.log.LOG_LEVEL);
   const stopped = stopSignal();
-  const worker = await startWorker(config, log);
+  const starting = startWorker(config, log);
+  // A server that does not answer can hold the start for longer than a stop may take; nothing is under way by then.
+  const worker = await Promise.race([starting, stopped.then(() => null)]);
+  if (worker === null) return void starting.catch(() => {});
   const signal = await stopped;
   log.info({ signal }, 'stopping between two pages');
   process.once('SIGTERM', () => void leave(1)).once('SIGINT', () => void leave(1));
@@ -39,7 +43,11 @@ export type SandboxCommand = { port: number; customers?: number; transactions: n
 export async function runSandbox({ port, customers, transactions, seed }: SandboxCommand): Promise<void> {
   const stopped = stopSignal();
   const data = customers === undefined ? {} : { data: generateData({ customers, transactions, seed }) };
-  const sandbox = await startSandbox({ port, logRequests: false, ...data });
+  const sandbox = await startSandbox({ port, logRequests: false, ...data }).catch((error: unknown) => {
+    throw isPortTaken(error)
+      ? failure(`Port ${port} is taken. Next: calico-sync sandbox --port <another>`)
+      : error;
+  });
   const ids = sandbox.data.customerIds();
   say(`A stand-in Calico with ${count(ids.length, 'customer')}. To use it:
 
@@ -56,6 +64,10 @@ Its customers, and tokens for one of them:
 Ctrl-C ends it.`);
   await stopped;
   await sandbox.close();
+}
+
+function isPortTaken(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
 }
 
 /** The first SIGTERM or SIGINT from now on. */

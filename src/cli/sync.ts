@@ -1,8 +1,8 @@
 /** `sync`: makes customers due now, and follows them. */
 import { openQueue } from '../app.ts';
 import type { Database } from '../db/client.ts';
-import { findCustomer, requestSync } from '../db/customers.ts';
-import { type RunResult, readClock, readResults } from '../db/run-progress.ts';
+import { countByStatus, findCustomer, requestSync } from '../db/customers.ts';
+import { type RunResult, readResults } from '../db/run-progress.ts';
 import { readReceipts } from '../db/runs.ts';
 import { unknownCustomer } from './customers.ts';
 import { failure } from './explain.ts';
@@ -24,17 +24,25 @@ export async function requestAndFollow(
 ): Promise<void> {
   const config = settings('database', 'queue');
   await withDatabase(config, async (db) => {
-    const since = await db.run(readClock);
     const ids = customerId === null ? null : [customerId];
     const requested = await db.run((orm) => requestSync(orm, ids, full ? 'full' : 'incremental', 'manual'));
     if (requested.length === 0) throw await whyNobody(db, customerId);
     await enqueue(config, requested);
     say(`Asked for ${full ? 'a full sync' : 'a sync'} of ${whom(customerId, requested)}.`);
+    if (customerId === null) await sayWhoIsLeftOut(db);
     if (!wait) return;
-    const customerIds = customerId === null ? requested : ids;
-    await followRuns(db, { customerIds, since });
-    await sayResults(db, await db.run((orm) => readResults(orm, customerIds, since)));
+    const asked = { customerIds: requested, since: null };
+    await followRuns(db, asked);
+    await sayResults(db, await db.run((orm) => readResults(orm, asked)));
   });
+}
+
+async function sayWhoIsLeftOut(db: Database): Promise<void> {
+  const stopped = (await db.run(countByStatus)).filter(({ status }) => status !== 'active');
+  const [first] = stopped;
+  if (!first) return;
+  const kinds = stopped.map(({ status, customers }) => `${customers} ${status}`).join(', ');
+  note(`Left out: ${kinds}. Next: calico-sync customers list --status ${first.status}`);
 }
 
 function whom(customerId: string | null, requested: readonly string[]): string {
@@ -76,16 +84,21 @@ async function sayResults(db: Database, results: readonly RunResult[]): Promise<
   }
   const by = (status: RunResult['status']) => results.filter((result) => result.status === status);
   const bad = results.filter(({ status }) => status !== 'succeeded' && status !== 'partial');
-  for (const { customerId, status, reason } of [...bad, ...by('partial')].slice(0, 20)) {
-    say(
-      `  ${plain(customerId)}: ${status ?? 'stopped before it began'}${reason ? `: ${plain(reason)}` : ''}`,
-    );
-  }
+  for (const result of [...bad, ...by('partial')].slice(0, MOST_SHOWN)) say(`  ${describe(result)}`);
   say(`${by('succeeded').length} succeeded, ${by('partial').length} partial, ${bad.length} failed.`);
-  if (bad.length > 0) {
-    const [first] = bad;
-    throw failure(
-      `${count(bad.length, 'sync')} did not succeed. Next: calico-sync runs ${shellWord(first?.customerId ?? '')}`,
-    );
-  }
+  const [first] = bad;
+  if (first) throw failure(`${count(bad.length, 'sync')} did not succeed. Next: ${nextStep(first)}`);
+}
+
+const MOST_SHOWN = 20;
+
+function describe({ customerId, status, reason }: RunResult): string {
+  const outcome = status ?? 'stopped before its end';
+  return `${plain(customerId)}: ${outcome}${reason ? `: ${plain(reason)}` : ''}`;
+}
+
+/** What the dead letter says, else where to look. */
+function nextStep({ customerId, nextStep: told }: RunResult): string {
+  const word = shellWord(customerId);
+  return told ? plain(told.replaceAll('<id>', word)) : `calico-sync customers show ${word}`;
 }

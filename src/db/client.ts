@@ -41,6 +41,8 @@ export function openDatabase({ url, maxConnections, onIdleError }: DatabaseOptio
     application_name: 'calico-sync',
     // No statement of ours takes seconds, and a session that died in a transaction must not hold its locks for ever.
     statement_timeout: 60_000,
+    // A server that is frozen times nothing out: then the client does, a little later.
+    query_timeout: 65_000,
     idle_in_transaction_session_timeout: 120_000,
   });
   // pg's pool says that it has ended before its sockets have: what breaks then is of no interest.

@@ -73,7 +73,7 @@ function isConnectionFailure(error: unknown): error is Error {
   const code = 'code' in error ? String(error.code) : '';
   return (
     /^(ECONN|ENOTFOUND|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|EAI_AGAIN|CERT|ERR_SSL|ERR_TLS)/.test(code) ||
-    /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed)/.test(
+    /^(Connection terminated|Query read timeout|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed)/.test(
       error.message,
     )
   );

@@ -28,7 +28,8 @@ const asked = ({ customerIds, since }: Asked) => sql`
     CASE WHEN c.status = 'active' OR r.status NOT IN (${GOES_ON}) THEN r.status END AS run_status,
     coalesce(c.lease_until > clock_timestamp(), false) AS leased,
     coalesce(c.not_before > clock_timestamp(), false) AS held,
-    CASE WHEN c.customer_id IS NULL THEN 'the customer was removed' ELSE coalesce(r.reason, c.status_reason) END AS reason
+    CASE WHEN c.customer_id IS NULL THEN 'the customer was removed'
+      WHEN c.status <> 'active' THEN coalesce(c.status_reason, r.reason) ELSE r.reason END AS reason
   FROM ${customerIds === null ? sql`(SELECT customer_id FROM calico.customers)` : sql`unnest(${sql.param([...customerIds])}::text[])`} AS a (customer_id)
   LEFT JOIN calico.customers c USING (customer_id)
   LEFT JOIN LATERAL (

@@ -1,0 +1,94 @@
+/** Runs the real command as a process of its own, with these settings and no others. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { onTestFinished } from 'vitest';
+import type { Sandbox } from '../../src/sandbox/server.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+/** Loading takes most of a command's second; what is compiled once is kept. */
+const NODE_COMPILE_CACHE = join(tmpdir(), 'calico-sync-tests-compile-cache');
+const cli = fileURLToPath(new URL('../../src/cli.ts', import.meta.url));
+
+export type Settings = Readonly<Record<string, string>>;
+export type Finished = { code: number | null; stdout: string; stderr: string };
+export type Run = (args: string, stdin?: string) => Promise<Finished>;
+
+export interface Running {
+  /** All that it has printed. */
+  output(): string;
+  /** Waits until it has printed this; fails where it ends without. */
+  prints(text: string): Promise<void>;
+  signal(name: 'SIGTERM' | 'SIGINT'): void;
+  finished: Promise<Finished>;
+}
+
+/** What a customer of the sandbox needs, and a key of one's own. */
+export function settingsFor(databaseUrl: string, queueUrl: string, sandbox?: Sandbox): Settings {
+  return {
+    DATABASE_URL: databaseUrl,
+    QUEUE_URL: queueUrl,
+    CREDENTIALS_KEYS: `test:${randomBytes(32).toString('base64')}`,
+    CALICO_REFRESH_SETTLE_MS: '0',
+    ...(sandbox
+      ? {
+          CALICO_API_URL: sandbox.apiUrl,
+          CALICO_AUTH_URL: sandbox.authUrl,
+          CALICO_CLIENT_ID: sandbox.clientId,
+          CALICO_CLIENT_SECRET: sandbox.clientSecret,
+        }
+      : {}),
+  };
+}
+
+/** Starts the command; one that still runs when the test is over is killed. `args` are separated by single spaces. */
+export function start(settings: Settings, args: string, stdin?: string): Running {
+  const child = spawn(process.execPath, [cli, ...args.split(' ')], {
+    // No .env lies here, and nothing of the test's own environment gets through.
+    cwd: import.meta.dirname,
+    env: { NODE_COMPILE_CACHE, ...settings },
+    stdio: [stdin === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+  });
+  child.stdin?.on('error', () => {}); // it may end without reading
+  child.stdin?.end(stdin);
+  const read = collect(child);
+  const finished = once(child, 'close').then(([code]) => ({ code: code as number | null, ...read() }));
+  let over = false;
+  void finished.then(() => {
+    over = true;
+  });
+  onTestFinished(async () => {
+    if (!over) child.kill('SIGKILL');
+    await finished;
+  });
+  const output = () => Object.values(read()).join('');
+  return {
+    output,
+    finished,
+    signal: (name) => void child.kill(name),
+    prints: async (text) => {
+      const found = () => output().includes(text) || over;
+      await waitFor(found, { describe: `"${text}" from calico-sync ${args}`, timeoutMs: 20_000 });
+      if (!output().includes(text)) throw new Error(`calico-sync ${args} ended:\n${output()}`);
+    },
+  };
+}
+
+function collect(child: ChildProcess): () => { stdout: string; stderr: string } {
+  const text = { stdout: '', stderr: '' };
+  child.stdout?.setEncoding('utf8').on('data', (chunk: string) => {
+    text.stdout += chunk;
+  });
+  child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
+    text.stderr += chunk;
+  });
+  return () => ({ ...text });
+}
+
+/** The command with these settings, run to its end. */
+export function commandWith(settings: Settings): Run {
+  return (args, stdin) => start(settings, args, stdin).finished;
+}

@@ -66,7 +66,7 @@ export async function listAll({ json, status }: { json?: boolean; status?: Custo
     }
   });
   if (json) return sayJson(found);
-  if (found.length === 0) return say('There are no customers yet. Next: calico-sync customers add <id>');
+  if (found.length === 0) return say(status ? `No customer is ${status}.` : NO_CUSTOMERS);
   const now = Date.now();
   sayTable<Customer>(
     [
@@ -79,6 +79,8 @@ export async function listAll({ json, status }: { json?: boolean; status?: Custo
     (row) => row.statusReason,
   );
 }
+
+const NO_CUSTOMERS = 'There are no customers yet. Next: calico-sync customers add <id>';
 
 /** Green goes on by itself, yellow was stopped by a person, red needs one. */
 export function statusColour(status: CustomerStatus): Colour {

@@ -42,7 +42,8 @@ function withQueueStep(message: string): string {
     : `${sentence(message)} Check QUEUE_URL and that the server is up.`;
 }
 
-function sentence(text: string): string {
+/** Text from an error as one line that ends with a full stop. */
+export function sentence(text: string): string {
   const line = plain(text.trim());
   return /[.!?]$/.test(line) ? line : `${line.replace(/:$/, '')}.`;
 }

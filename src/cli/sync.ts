@@ -5,7 +5,7 @@ import { countByStatus, findCustomer, requestSync } from '../db/customers.ts';
 import { type RunResult, readResults } from '../db/run-progress.ts';
 import { readReceipts } from '../db/runs.ts';
 import { unknownCustomer } from './customers.ts';
-import { failure } from './explain.ts';
+import { failure, sentence } from './explain.ts';
 import { count, shellWord } from './format.ts';
 import { note, plain, say } from './output.ts';
 import { followRuns } from './progress.ts';
@@ -56,7 +56,7 @@ async function enqueue(config: Parameters<typeof openQueue>[0], ids: readonly st
   } catch (error) {
     const reason = error instanceof Error ? error.message : 'the queue did not answer';
     note(
-      `${plain(reason)} The request is in Postgres: a worker takes it up within seconds of the queue's return.`,
+      `${sentence(reason)} The request is in Postgres: a worker takes it up within seconds of the queue's return.`,
     );
   }
 }

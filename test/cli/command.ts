@@ -5,12 +5,15 @@ import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { onTestFinished } from 'vitest';
+import { onTestFinished, vi } from 'vitest';
 import type { Sandbox } from '../../src/sandbox/server.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 /** Loading takes most of a command's second; what is compiled once is kept. */
 const NODE_COMPILE_CACHE = join(tmpdir(), 'calico-sync-tests-compile-cache');
+/** Of whoever runs commands: a dozen in one test, and each takes up to five seconds on a busy machine. */
+vi.setConfig({ testTimeout: 60_000 });
+
 const cli = fileURLToPath(new URL('../../src/cli.ts', import.meta.url));
 
 export type Settings = Readonly<Record<string, string>>;

@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { beforeEach, expect, it, onTestFinished } from 'vitest';
 import { waitFor } from '../support/wait-for.ts';
 import { type Running, start } from './command.ts';
-import { COMPILE_CACHE } from './installation.ts';
 
 let temporary: string;
 
@@ -18,8 +17,7 @@ beforeEach(async () => {
 
 /** Without a terminal, and with a temporary directory of its own. */
 function startDemo(): Running {
-  const env = { PATH: process.env['PATH'] ?? '', TMPDIR: temporary, NODE_COMPILE_CACHE: COMPILE_CACHE };
-  return start(env, 'demo');
+  return start({ PATH: process.env['PATH'] ?? '', TMPDIR: temporary }, 'demo');
 }
 
 /** The process id of the demo's Postgres, from its own file, as soon as there is one. */

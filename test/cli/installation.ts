@@ -1,6 +1,4 @@
 /** What a command works on: a database, a queue, a stand-in Calico that the test fills, and the settings that name them. */
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { migrateQueue } from '../../src/queue/connection.ts';
 import { createMemoryData, type MemoryData } from '../../src/sandbox/data-memory.ts';
@@ -37,9 +35,6 @@ export type InstallationOptions = {
   settings?: Settings;
 };
 
-/** Halves the second that Node needs to load a command. */
-export const COMPILE_CACHE = join(tmpdir(), 'calico-sync-tests-compile-cache');
-
 /** For the test that is running: a migrated database and queue, and a sandbox without customers, in pages of two. */
 export async function createInstallation(options: InstallationOptions = {}): Promise<Installation> {
   const data = createMemoryData();
@@ -54,7 +49,6 @@ export async function createInstallation(options: InstallationOptions = {}): Pro
     ...settingsFor(database.url, queueUrl, sandbox),
     QUEUE_PREFIX: prefix,
     CALICO_PAGE_LIMIT: '2',
-    NODE_COMPILE_CACHE: COMPILE_CACHE,
     ...options.settings,
   };
   const run = commandWith(settings);
@@ -103,7 +97,7 @@ export async function expectRuns({ rows }: Installation, expected: readonly stri
     {
       describe: `the runs to be ${expected.join(', ')}`,
       until: (seen) => seen === expected.join(', '),
-      timeoutMs: 15_000,
+      timeoutMs: 30_000,
     },
   );
 }

@@ -14,8 +14,8 @@ export default defineConfig({
     pool: 'forks',
     // All files share one Postgres and one Redis; the build machines have two cores.
     maxWorkers: 3,
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 90_000,
+    hookTimeout: 90_000,
     retry: 0,
     allowOnly: process.env['CI'] === undefined,
     reporters: summaryFile === undefined ? ['default'] : ['default', ['json', { outputFile: summaryFile }]],

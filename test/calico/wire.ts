@@ -43,7 +43,7 @@ export function clientOf(url: string, options: Partial<ClientOptions> = {}): Cal
   return createCalicoClient({
     apiUrl: `${url}/platform/v2`,
     authUrl: `${url}/oauth/token`,
-    timeoutMs: 5_000,
+    timeoutMs: 20_000,
     maxBodyBytes: 1024 * 1024,
     now: () => NOW_MS,
     ...options,

@@ -1,18 +1,20 @@
-/** Runs the real command as a process of its own, with these settings and no others. */
+/** Runs the real command with these settings and no others, in this process or in one of its own. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished, vi } from 'vitest';
+import { main } from '../../src/cli.ts';
 import type { Sandbox } from '../../src/sandbox/server.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 /** Loading takes most of a command's second; what is compiled once is kept. */
 const NODE_COMPILE_CACHE = join(tmpdir(), 'calico-sync-tests-compile-cache');
 /** Of whoever runs commands: a dozen in one test, and each takes up to five seconds on a busy machine. */
-vi.setConfig({ testTimeout: 60_000 });
+vi.setConfig({ testTimeout: 120_000 });
 
 const cli = fileURLToPath(new URL('../../src/cli.ts', import.meta.url));
 
@@ -74,7 +76,7 @@ export function start(settings: Settings, args: string, stdin?: string): Running
     signal: (name) => void child.kill(name),
     prints: async (text) => {
       const found = () => output().includes(text) || over;
-      await waitFor(found, { describe: `"${text}" from calico-sync ${args}`, timeoutMs: 20_000 });
+      await waitFor(found, { describe: `"${text}" from calico-sync ${args}`, timeoutMs: 60_000 });
       if (!output().includes(text)) throw new Error(`calico-sync ${args} ended:\n${output()}`);
     },
   };
@@ -91,7 +93,56 @@ function collect(child: ChildProcess): () => { stdout: string; stderr: string } 
   return () => ({ ...text });
 }
 
-/** The command with these settings, run to its end. */
+/**
+ * The command with these settings, run to its end in this process: loading it anew takes most of a second, a hundred
+ * times over. What only a process has (signals, its exit, stdin of its own) is tested with `start`.
+ */
 export function commandWith(settings: Settings): Run {
-  return (args, stdin) => start(settings, args, stdin).finished;
+  return (args, stdin = '') => oneAtATime(() => runHere(settings, args, stdin));
+}
+
+/** Environment and streams belong to the whole process. */
+let running: Promise<unknown> = Promise.resolve();
+function oneAtATime<T>(work: () => Promise<T>): Promise<T> {
+  const mine = running.then(work);
+  running = mine.catch(() => {});
+  return mine;
+}
+
+async function runHere(settings: Settings, args: string, input: string): Promise<Finished> {
+  const { env } = process;
+  const cwd = process.cwd();
+  const stdin = Object.getOwnPropertyDescriptor(process, 'stdin');
+  const stdout = captureWrites(process.stdout);
+  const stderr = captureWrites(process.stderr);
+  process.env = { ...settings };
+  process.chdir(import.meta.dirname);
+  Object.defineProperty(process, 'stdin', { configurable: true, value: Readable.from([input]) });
+  try {
+    const code = await main(args.split(' '));
+    return { code, stdout: stdout.text(), stderr: stderr.text() };
+  } finally {
+    stdout.restore();
+    stderr.restore();
+    if (stdin) Object.defineProperty(process, 'stdin', stdin);
+    process.chdir(cwd);
+    process.env = env;
+  }
+}
+
+function captureWrites(stream: NodeJS.WriteStream): { text(): string; restore(): void } {
+  const { write } = stream;
+  const written: string[] = [];
+  stream.write = (chunk: string | Uint8Array, ...rest: unknown[]) => {
+    written.push(String(chunk));
+    const done = rest.at(-1);
+    if (typeof done === 'function') done();
+    return true;
+  };
+  return {
+    text: () => written.join(''),
+    restore: () => {
+      stream.write = write;
+    },
+  };
 }

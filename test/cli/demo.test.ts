@@ -28,7 +28,7 @@ async function postgresOfDemo(): Promise<number> {
       const text = await readFile(join(temporary, scratch, 'cluster/data/postmaster.pid'), 'utf8');
       return Number.parseInt(text, 10);
     },
-    { describe: 'the demo’s Postgres', timeoutMs: 30_000 },
+    { describe: 'the demo’s Postgres', timeoutMs: 60_000 },
   );
 }
 
@@ -68,7 +68,7 @@ it('ends at Ctrl-C, pressed twice, while Postgres starts', async () => {
   const demo = startDemo();
   await waitFor(async () => (await readdir(temporary)).length > 0, {
     describe: 'the demo to prepare its Postgres',
-    timeoutMs: 20_000,
+    timeoutMs: 60_000,
   });
   demo.signal('SIGINT');
   demo.signal('SIGINT');

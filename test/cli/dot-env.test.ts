@@ -19,7 +19,7 @@ beforeEach(async () => {
 /** Where the command looks for Postgres is what it read. One that never ends is killed, and has no code. */
 function listCustomers(env: Record<string, string> = {}): Promise<Finished> {
   return new Promise((resolve) => {
-    const options = { cwd, env, timeout: 15_000, killSignal: 'SIGKILL' } as const;
+    const options = { cwd, env, timeout: 60_000, killSignal: 'SIGKILL' } as const;
     const child = execFile(process.execPath, [cli, 'customers', 'list'], options, (_error, stdout, stderr) =>
       resolve({ code: child.exitCode, stdout, stderr }),
     );

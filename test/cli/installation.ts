@@ -97,7 +97,7 @@ export async function expectRuns({ rows }: Installation, expected: readonly stri
     {
       describe: `the runs to be ${expected.join(', ')}`,
       until: (seen) => seen === expected.join(', '),
-      timeoutMs: 30_000,
+      timeoutMs: 60_000,
     },
   );
 }

@@ -32,7 +32,7 @@ describeOnBothQueues('a queue that is gone', (backend) => {
       timeoutMs: 10_000,
     });
     link.heal();
-    await waitFor(() => customers.due.size === 0, { describe: 'all customers', timeoutMs: 25_000 });
+    await waitFor(() => customers.due.size === 0, { describe: 'all customers', timeoutMs: 60_000 });
     expect(customers.synced).toHaveLength(5);
   });
 

@@ -92,6 +92,6 @@ describeOnBothQueues('a worker', (backend) => {
     await queue.sync.enqueueSync('acme');
     await waitFor(() => queue.sync.counts(), { describe: 'the wait', until: ({ delayed }) => delayed === 1 });
     const before = alive;
-    await waitFor(() => alive > before + 1, { describe: 'polls of an idle worker', timeoutMs: 25_000 });
+    await waitFor(() => alive > before + 1, { describe: 'polls of an idle worker', timeoutMs: 60_000 });
   });
 });

@@ -18,7 +18,7 @@ const INTERVAL_MS = 10;
  */
 export async function waitFor<T>(
   condition: () => T | Promise<T>,
-  { describe, timeoutMs = 5_000, until = Boolean }: WaitOptions<T>,
+  { describe, timeoutMs = 20_000, until = Boolean }: WaitOptions<T>,
 ): Promise<T> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {

@@ -88,14 +88,15 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
       runSync: (customerId, stop) => runSync(deps, customerId, stop),
       log,
     });
-    closer.add(() => worker.close(STOP_GRACE_MS));
     const tick = startTick({
       everyMs: TICK_MS,
       listDue: (limit) => db.run((orm) => listDueCustomers(orm, limit)),
       enqueueMany: queue.enqueueMany,
       log,
     });
-    closer.add(() => tick.stop(CLOSE_GRACE_MS));
+    closer.add(async () => {
+      await Promise.all([tick.stop(STOP_GRACE_MS), worker.close(STOP_GRACE_MS)]);
+    });
     log.info({ concurrency, queue: connection.where }, 'worker started');
     return { close: closer.closeAll };
   } catch (error) {

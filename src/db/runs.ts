@@ -16,7 +16,8 @@ const isRun = (run: Pick<Run, 'runId'>) => eq(syncRuns.runId, run.runId);
 /**
  * The run that this lease is for: the one that was put off, or a new one. A run that another worker left `running`
  * becomes `abandoned`; its pass goes on at the checkpoint in a run of its own, which inherits the streams that were whole.
- * A new run is full where one was asked for, none was done within the full interval, or a full pass is under way.
+ * A new run is full where one was asked for, none was done within the full interval, a full pass is under way, or the
+ * run that was killed was full: it may have died before its pass began, and the request went with it.
  */
 export async function openRun(
   orm: Orm,
@@ -45,7 +46,7 @@ export async function openRun(
   const [run] = await orm
     .insert(syncRuns)
     .values({
-      ...(await nextRun(orm, lease, fullSyncIntervalMs)),
+      ...(await nextRun(orm, lease, open, fullSyncIntervalMs)),
       customerId: lease.customerId,
       epoch: lease.epoch,
     })
@@ -70,7 +71,12 @@ async function inheritStreams(orm: Orm, run: Run, killed: Run, syncIntervalMs: n
       AND ${killed.startedAt.toISOString()}::timestamptz > now() - make_interval(secs => ${syncIntervalMs / 1000})`);
 }
 
-async function nextRun(orm: Orm, lease: Lease, fullEveryMs: number): Promise<Pick<Run, 'mode' | 'trigger'>> {
+async function nextRun(
+  orm: Orm,
+  lease: Lease,
+  killed: Run | undefined,
+  fullEveryMs: number,
+): Promise<Pick<Run, 'mode' | 'trigger'>> {
   const fullIsDue = sql<boolean>`coalesce(${customers.lastFullAt} <= now() - make_interval(secs => ${fullEveryMs / 1000}), true)`;
   const [asked] = await orm
     .select({
@@ -83,7 +89,8 @@ async function nextRun(orm: Orm, lease: Lease, fullEveryMs: number): Promise<Pic
     .where(eq(customers.customerId, lease.customerId));
   const checkpoint = await readCheckpoint(orm, lease.customerId, 'transactions');
   const fullUnderWay = isUnderWay(checkpoint) && checkpoint.passMode === 'full';
-  const mode: RunMode = asked?.mode === 'full' || asked?.fullIsDue || fullUnderWay ? 'full' : 'incremental';
+  const mustBeFull = asked?.mode === 'full' || asked?.fullIsDue || fullUnderWay || killed?.mode === 'full';
+  const mode: RunMode = mustBeFull ? 'full' : 'incremental';
   return { mode, trigger: asked?.trigger ?? (asked?.followUps ? 'follow_up' : 'schedule') };
 }
 

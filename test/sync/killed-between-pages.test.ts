@@ -1,5 +1,6 @@
 /** Promise 1: kill the process at any instant; nothing is lost, nothing twice, at most one page is fetched again. */
 import { expect, test } from 'vitest';
+import { requestSync } from '../../src/db/customers.ts';
 import { createSyncProcesses } from '../support/killable-sync.ts';
 import { dataOf, fetchesOf, receiptOf, runsOf } from '../support/look.ts';
 import { fee, position, sends } from '../support/records.ts';
@@ -93,3 +94,19 @@ async function recordsCounted(world: World, customerId: string): Promise<object 
 function pagesFetchedAgain(world: World, customerId: string): number {
   return [...fetchesOf(world, customerId)].reduce((again, [, times]) => again + times - 1, 0);
 }
+
+test('a full sync that was asked for stays one though its worker dies before the first page', async () => {
+  const processes = createSyncProcesses();
+  const world = await createWorld({ sandbox: { onRequest: processes.onRequest } });
+  giveRecords(world, 'victim');
+  await world.addCustomer('victim');
+  await world.syncToEnd('victim');
+  await world.db.run((orm) => requestSync(orm, ['victim'], 'full', 'manual'));
+
+  await processes.killAtRequest(world, 'victim', 1);
+  await world.expireLease('victim');
+  await world.syncToEnd('victim');
+
+  const modes = (await runsOf(world, 'victim')).map(({ mode, status }) => `${mode} ${status}`);
+  expect(modes).toEqual(['full succeeded', 'full abandoned', 'full succeeded']);
+});

@@ -2,7 +2,7 @@ import { defineConfig } from 'drizzle-kit';
 
 export default defineConfig({
   dialect: 'postgresql',
-  schema: ['./src/db/schema.ts', './src/db/schema-sync.ts'],
+  schema: './src/db/schema*.ts',
   out: './migrations',
   schemaFilter: ['calico'],
 });

@@ -2,12 +2,9 @@
  * Every command's words, options and help in one place. What a command does is loaded when it runs, so that help and
  * wrong usage answer in a fifth of a second, and nothing is opened before the words are right.
  */
-import { Command, InvalidArgumentError, Option } from 'commander';
-import { parseDuration } from '../config.ts';
+import { Command, Option } from 'commander';
 import { CUSTOMER_STATUSES } from '../db/statuses.ts';
-
-const id = ['<id>', 'the customer’s id at your place, as you added it'] as const;
-const json = ['--json', 'one JSON document instead of a table'] as const;
+import { duration, id, json, newId, wholeNumber, withoutValues } from './arguments.ts';
 
 /** The command line of `calico-sync`. Throws CommanderError for wrong usage, after it has said what is wrong. */
 export function createProgram(): Command {
@@ -116,34 +113,4 @@ function addRuns(program: Command): void {
     .option('--limit <n>', 'how many', wholeNumber(1, 10_000), 20)
     .option(...json)
     .action(async (customerId, options) => (await import('./runs.ts')).list(customerId ?? null, options));
-}
-
-/** commander quotes what it does not expect. It may be a token that was meant for stdin, and stderr is often kept. */
-function withoutValues(text: string): string {
-  return text
-    .replace(/^(error: too many arguments .* but got \d+): .*$/m, '$1')
-    .replace(/^(error: unknown option '[^=\s]{1,40})[^\n]*'/m, "$1'");
-}
-
-function wholeNumber(least: number, most: number) {
-  return (text: string): number => {
-    const number = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-    if (number >= least && number <= most) return number;
-    throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
-  };
-}
-
-/** Anything that a person can read and a terminal can show. */
-function newId(text: string): string {
-  if (text.trim() === text && text.length > 0 && text.length <= 500 && !/[\p{Cc}\p{Cf}]/u.test(text))
-    return text;
-  throw new InvalidArgumentError(
-    'It must have 1 to 500 characters, none of them invisible or a space at an end.',
-  );
-}
-
-function duration(text: string): number {
-  const ms = parseDuration(text);
-  if (ms !== null && ms >= 1000) return ms;
-  throw new InvalidArgumentError('It must be a duration such as 90s, 15m, 1h or 7d, and at least 1s.');
 }

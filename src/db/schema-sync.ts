@@ -1,4 +1,4 @@
-/** The worker's own tables: who is synced, what ran, where it stands, what was set aside. */
+/** The worker's own tables: who is synced, what ran, where it stands. What was set aside is in schema-aside.ts. */
 import { sql } from 'drizzle-orm';
 import {
   bigint,
@@ -17,8 +17,8 @@ import {
 import { calico } from './schema.ts';
 import { CUSTOMER_STATUSES, type CustomerStatus, RUN_STATUSES, type RunStatus } from './statuses.ts';
 
-const instant = (name: string) => timestamp(name, { withTimezone: true, mode: 'date' });
-const count = (name: string) => integer(name).notNull().default(0);
+export const instant = (name: string) => timestamp(name, { withTimezone: true, mode: 'date' });
+export const count = (name: string) => integer(name).notNull().default(0);
 
 export const STREAMS = ['assets', 'transactions'] as const;
 export type StreamName = (typeof STREAMS)[number];
@@ -172,59 +172,4 @@ export const syncPages = calico.table(
     // A pass that comes to a cursor twice runs in a circle; md5 because a cursor may be longer than an index row.
     uniqueIndex('sync_pages_cursor').on(t.passRunId, t.stream, sql`md5(${t.cursor})`),
   ],
-);
-
-/** Records that could not be read or stored, with their exact text (promise 4). */
-export const quarantinedRecords = calico.table(
-  'quarantined_records',
-  {
-    id: uuid('id').primaryKey().defaultRandom(),
-    customerId: text('customer_id').notNull(),
-    stream: text('stream').$type<StreamName>().notNull(),
-    recordKey: text('record_key').notNull(),
-    rawText: text('raw_text').notNull(),
-    problems: jsonb('problems').$type<{ path: string; message: string }[]>().notNull(),
-    runId: uuid('run_id').notNull(),
-    firstSeenAt: instant('first_seen_at').notNull().default(sql`now()`),
-    lastSeenAt: instant('last_seen_at').notNull().default(sql`now()`),
-    timesSeen: integer('times_seen').notNull().default(1),
-    resolvedAt: instant('resolved_at'),
-  },
-  (t) => [uniqueIndex('quarantined_records_key').on(t.customerId, t.stream, t.recordKey)],
-);
-
-/** Jobs that could not go on, with the evidence (promise 4). */
-export const deadLetters = calico.table(
-  'dead_letters',
-  {
-    id: uuid('id').primaryKey().defaultRandom(),
-    customerId: text('customer_id').notNull(),
-    runId: uuid('run_id').notNull(),
-    stream: text('stream').$type<StreamName>(),
-    httpStatus: integer('http_status'),
-    code: integer('code'),
-    verdict: text('verdict').notNull(),
-    reason: text('reason').notNull(),
-    fault: text('fault').notNull(),
-    evidence: jsonb('evidence').$type<Record<string, unknown>>().notNull(),
-    createdAt: instant('created_at').notNull().default(sql`now()`),
-    replayedAt: instant('replayed_at'),
-    discardedAt: instant('discarded_at'),
-  },
-  (t) => [
-    index('dead_letters_open').on(t.createdAt).where(sql`replayed_at IS NULL AND discarded_at IS NULL`),
-  ],
-);
-
-export const providerStatus = calico.table(
-  'provider_status',
-  {
-    customerId: text('customer_id').notNull(),
-    providerId: text('provider_id').notNull(),
-    state: text('state').$type<'ok' | 'down'>().notNull(),
-    cause: text('cause'),
-    since: instant('since').notNull().default(sql`now()`),
-    lastOkAt: instant('last_ok_at'),
-  },
-  (t) => [primaryKey({ columns: [t.customerId, t.providerId] })],
 );

@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto';
 import { and, eq, sql } from 'drizzle-orm';
 import type { Orm, Transaction } from './client.ts';
-import { deadLetters, providerStatus, quarantinedRecords, type StreamName } from './schema-sync.ts';
+import { deadLetters, providerStatus, quarantinedRecords } from './schema-aside.ts';
+import type { StreamName } from './schema-sync.ts';
 
 export type Problem = { path: string; message: string };
 

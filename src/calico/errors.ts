@@ -4,8 +4,10 @@ import type { Endpoint } from './contract.ts';
 export type FailureKind =
   /** Calico answered with a code that is no success. */
   | 'refused'
-  /** An answer came, but it cannot be read: not JSON, cut short, too large, a part is missing, pages that make no sense. */
+  /** An answer came, but it cannot be read: not JSON, cut short, too large, a part is missing, a cursor that makes no sense. */
   | 'unreadable'
+  /** Each page can be read, but together they have no end: a circle, or more pages than there can be. */
+  | 'endless'
   /** No answer: refused or reset connection, DNS, TLS, timeout. */
   | 'network'
   /** We gave up ourselves: the process is stopping or the lease is lost. */
@@ -45,7 +47,7 @@ export class CalicoError extends Error {
 /** The failure of a walk as a whole, where each of its answers was readable. */
 export function walkError(endpoint: Endpoint, detail: string): CalicoError {
   return new CalicoError({
-    kind: 'unreadable',
+    kind: 'endless',
     endpoint,
     request: `the pages of ${endpoint}`,
     detail,

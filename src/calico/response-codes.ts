@@ -19,7 +19,8 @@ export type Situation =
   | 'other_5xx'
   | 'other_code'
   | 'network'
-  | 'unreadable';
+  | 'unreadable'
+  | 'endless';
 
 export type Fault = 'ours' | 'calico' | 'customer' | 'provider' | 'network' | 'unknown';
 
@@ -184,6 +185,15 @@ export const RESPONSE_RULES: Record<Situation, Record<Endpoint, Rule>> = {
     sentence: 'Calico’s answer cannot be read',
     nextStep: 'read the answer in the evidence; a new shape belongs into src/calico/contract.ts',
   }),
+  // From the cursor at which a circle was noticed there is no way out: the next run has to begin at the first page too.
+  endless: everywhere({
+    remedy: 'restart_pages',
+    verdict: 'dead_letter',
+    fault: 'calico',
+    sentence: 'Calico’s pages have no end, and read from the first one again neither',
+    nextStep:
+      'nothing; the next run starts the pages over. If it lasts, show Calico the cursors in the evidence',
+  }),
 };
 
 /** Is it a code of the documentation? Only these win over the HTTP status when a body carries them. */
@@ -197,7 +207,7 @@ export function isSuccess(code: number): code is Success {
 
 /** Which row of the table a failure is. An aborted request is none: we gave up ourselves. */
 export function situationOf({ kind, code }: Pick<Failure, 'kind' | 'code'>): Situation {
-  if (kind === 'network' || kind === 'unreadable') return kind;
+  if (kind === 'network' || kind === 'unreadable' || kind === 'endless') return kind;
   if (code !== null && isKnownCode(code) && !isSuccess(code)) return code;
   return code !== null && code >= 500 && code <= 599 ? 'other_5xx' : 'other_code';
 }

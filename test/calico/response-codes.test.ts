@@ -66,6 +66,7 @@ const TABLE: Record<string, Row> = {
   999: UNDOCUMENTED,
   network: { verdict: 'retry', fault: 'network', attempts: 8 },
   unreadable: { verdict: 'retry', fault: 'calico', attempts: 3 },
+  endless: { verdict: 'dead_letter', fault: 'calico', remedy: 'restart_pages' },
 };
 
 /** The token endpoint's 401 and 403 are about this installation, not about the customer. */
@@ -80,7 +81,7 @@ const either = [false, true];
 function failureOf(what: string, endpoint: Endpoint, hadCursor: boolean, hadWindow: boolean): Failure {
   const code = Number(what);
   return {
-    kind: what === 'network' || what === 'unreadable' ? what : 'refused',
+    kind: what === 'network' || what === 'unreadable' || what === 'endless' ? what : 'refused',
     endpoint,
     request: 'GET /assets',
     detail: '',
@@ -151,6 +152,7 @@ test('the table has a row for every situation and a rule for every endpoint', ()
     'other_5xx',
     'other_code',
     'unreadable',
+    'endless',
   ];
   expect(Object.keys(RESPONSE_RULES).sort()).toEqual(situations.sort());
   for (const rules of Object.values(RESPONSE_RULES))
@@ -189,6 +191,7 @@ test.each<[Pick<Failure, 'kind' | 'code'>, Situation]>([
   [{ kind: 'network', code: null }, 'network'],
   [{ kind: 'network', code: 200 }, 'network'],
   [{ kind: 'unreadable', code: 206 }, 'unreadable'],
+  [{ kind: 'endless', code: null }, 'endless'],
   [{ kind: 'refused', code: 603 }, 603],
   [{ kind: 'refused', code: 599 }, 'other_5xx'],
   [{ kind: 'refused', code: 600 }, 'other_code'],

@@ -110,14 +110,14 @@ test.each([
   });
 });
 
-test('pages that run in a circle end in a clear error, not in a loop', async () => {
+test('pages that run in a circle are started over once, then end in a clear error; a later run is whole', async () => {
   const world = await createWorld({ settings: { pageLimit: 2 } });
   world.data.add('transactions', 'alice', ...sends(7));
   await world.addCustomer('alice');
   // The third page leads back to the second.
   const cursors = new Set<string>();
   const nextCursorOfThird = { toJSON: () => [...cursors][0] };
-  world.sandbox.faults.add({
+  const circle = world.sandbox.faults.add({
     endpoint: 'transactions',
     times: Number.POSITIVE_INFINITY,
     when: ({ query: { cursor } }) => {
@@ -133,7 +133,15 @@ test('pages that run in a circle end in a clear error, not in a loop', async () 
   const outcome = await world.syncToEnd('alice');
 
   expect(outcome).toMatchObject({ kind: 'dead_lettered', reason: expect.stringContaining('circle') });
-  expect(world.sandbox.requestsFor({ endpoint: 'transactions' }).length).toBeLessThan(10);
+  // Twice: first, second and third page, and the second again, which is not taken.
+  expect(world.sandbox.requestsFor({ endpoint: 'transactions' })).toHaveLength(8);
+
+  await world.makeDue('alice');
+  expect(await world.syncToEnd('alice'), 'the circle lasts').toMatchObject({ kind: 'dead_lettered' });
+  circle.remove();
+  await world.makeDue('alice');
+  expect(await world.sync('alice')).toMatchObject({ kind: 'done', status: 'succeeded' });
+  expect(Object.keys(await homesOf(world, 'alice'))).toHaveLength(7);
 });
 
 test.each([

@@ -60,7 +60,7 @@ const EARLIEST_MS = Date.parse('0001-01-01T00:00:00Z');
 const LATEST_MS = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 const RFC_3339 = /^\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)$/;
 
-/** Milliseconds since the Unix epoch, or RFC 3339, as RFC 3339 in UTC. Digits below the millisecond are kept to the microsecond. */
+/** Milliseconds since the Unix epoch (never seconds), or RFC 3339, as RFC 3339 in UTC. Digits below the millisecond are kept to the microsecond. */
 const timestamp = z.union([z.string(), jsonNumber]).transform((value, context) => {
   const at = typeof value === 'string' ? parseRfc3339(value) : parseMilliseconds(value.rawJSON);
   if (at !== null) return at;
@@ -68,9 +68,12 @@ const timestamp = z.union([z.string(), jsonNumber]).transform((value, context) =
   return z.NEVER;
 });
 
+/** 3 March 1973. Smaller numbers are seconds: stored as milliseconds they would be transactions of January 1970. */
+const LEAST_MS = 100_000_000_000;
+
 function parseMilliseconds(source: string): string | null {
   const ms = Number(source);
-  return Number.isSafeInteger(ms) && ms >= 0 && ms <= LATEST_MS ? new Date(ms).toISOString() : null;
+  return Number.isSafeInteger(ms) && ms >= LEAST_MS && ms <= LATEST_MS ? new Date(ms).toISOString() : null;
 }
 
 function parseRfc3339(value: string): string | null {

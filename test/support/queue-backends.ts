@@ -25,13 +25,28 @@ export function describeOnBothQueues(name: string, suite: (backend: TestQueueBac
       'redis: skipped, no Redis answers on 127.0.0.1:6379 and no redis-server in PATH; install redis-server or set TEST_REDIS_URL';
     describe.skip(`${name} (${why})`, () => suite(redisBackend('redis://127.0.0.1:6379')));
   } else {
-    describe(`${name} (redis)`, () => {
-      const backend = redisBackend(redisUrl);
-      afterAll(backend.burn);
-      suite(backend);
-    });
+    describeOnRedis(name, redisUrl, suite);
   }
 
+  describeOnPostgres(name, suite);
+}
+
+/** Runs a suite on Redis, or on Postgres where there is none: for what is too long to run twice. */
+export function describeOnOneQueue(name: string, suite: (backend: TestQueueBackend) => void): void {
+  const redisUrl = inject('redisUrl');
+  if (redisUrl === null) describeOnPostgres(name, suite);
+  else describeOnRedis(name, redisUrl, suite);
+}
+
+function describeOnRedis(name: string, url: string, suite: (backend: TestQueueBackend) => void): void {
+  describe(`${name} (redis)`, () => {
+    const backend = redisBackend(url);
+    afterAll(backend.burn);
+    suite(backend);
+  });
+}
+
+function describeOnPostgres(name: string, suite: (backend: TestQueueBackend) => void): void {
   describe(`${name} (postgres)`, () => {
     const named = nameTestDatabase();
     const prefix = uniquePrefix();

@@ -1,6 +1,6 @@
 /** What could not go on, kept with its evidence (promise 4), and the providers that were down. */
 import { createHash } from 'node:crypto';
-import { and, eq, sql } from 'drizzle-orm';
+import { and, eq, notInArray, sql } from 'drizzle-orm';
 import type { Orm, Transaction } from './client.ts';
 import { deadLetters, providerStatus, quarantinedRecords } from './schema-aside.ts';
 import type { StreamName } from './schema-sync.ts';
@@ -83,10 +83,20 @@ export async function markProvidersDown(
     });
 }
 
-/** After a run that no provider was missing from: those that were down are back. */
-export async function markProvidersUp(orm: Orm, customerId: string): Promise<void> {
+/** After a run that read everything: those that were down and that it did not miss are back. */
+export async function markProvidersUp(
+  orm: Orm,
+  customerId: string,
+  missed: readonly string[],
+): Promise<void> {
   await orm
     .update(providerStatus)
     .set({ state: 'ok', cause: null, since: sql`now()`, lastOkAt: sql`now()` })
-    .where(and(eq(providerStatus.customerId, customerId), eq(providerStatus.state, 'down')));
+    .where(
+      and(
+        eq(providerStatus.customerId, customerId),
+        eq(providerStatus.state, 'down'),
+        notInArray(providerStatus.providerId, [...missed]),
+      ),
+    );
 }

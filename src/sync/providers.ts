@@ -1,7 +1,7 @@
 import type { ProviderError } from '../calico/contract.ts';
 
 /** A 206 that names nobody is somebody all the same. */
-const UNNAMED = '(not named)';
+export const UNNAMED = '(not named)';
 
 /** Who was missing from an answer, by provider id, and why; empty where it was whole. */
 export function downIn(answer: { partial: boolean; errors: readonly ProviderError[] }): Map<string, string> {

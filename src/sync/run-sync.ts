@@ -14,7 +14,7 @@ import { commitPage } from './commit-page.ts';
 import { createCourier } from './courier.ts';
 import { keepLease } from './keep-lease.ts';
 import type { Outcome } from './outcome.ts';
-import { downIn, union } from './providers.ts';
+import { downIn, UNNAMED, union } from './providers.ts';
 import { judge } from './receipt.ts';
 import { settleFailure, stopped } from './settle.ts';
 import { STREAMS, type Stream } from './streams.ts';
@@ -210,7 +210,9 @@ async function finish(turn: Turn): Promise<Outcome> {
     const receipts = await readReceipts(orm, runId);
     const judged = judge({ receipts, expected: STREAMS.map(({ name }) => name), providersDown });
     await endRun(orm, lease, run, judged, deps.settings.syncIntervalMs);
-    if (judged.complete && providersDown.length === 0) await markProvidersUp(orm, lease.customerId);
+    // One that is not named may be any of them.
+    if (judged.complete && !providersDown.includes(UNNAMED))
+      await markProvidersUp(orm, lease.customerId, providersDown);
     return judged;
   });
   turn.log.info({ status: ending.status, reason: ending.reason, mode: run.mode }, 'sync ended');

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { createAlice } from '../support/alice.ts';
 import { customerOf, homesOf, runsOf } from '../support/look.ts';
-import { DAY_MS } from '../support/records.ts';
+import { DAY_MS, EPOCH_MS, transaction } from '../support/records.ts';
 
 const ALWAYS = Number.POSITIVE_INFINITY;
 const MINUTE_MS = 60_000;
@@ -82,3 +82,62 @@ test('a provider that was missing in one turn is missing from the run that goes 
 
   expect(await world.syncToEnd('alice')).toMatchObject({ kind: 'done', status: 'partial' });
 });
+
+test('one provider is back while another is down; one that is not named may be either', async () => {
+  const world = await createAlice();
+  const runWith = async (...partial: { provider_id?: string; cause: string }[]) => {
+    world.sandbox.faults.add({ endpoint: 'assets', answer: { partial } });
+    await world.makeDue('alice');
+    await world.sync('alice');
+    return world.rows('SELECT provider_id, state FROM calico.provider_status ORDER BY provider_id');
+  };
+  await runWith({ provider_id: 'binance', cause: 'x' }, { provider_id: 'kraken', cause: 'x' });
+
+  expect(await runWith({ cause: 'x' })).toMatchObject([
+    { provider_id: '(not named)', state: 'down' },
+    { provider_id: 'binance', state: 'down' },
+    { provider_id: 'kraken', state: 'down' },
+  ]);
+  expect(await runWith({ provider_id: 'binance', cause: 'x' })).toMatchObject([
+    { provider_id: '(not named)', state: 'ok' },
+    { provider_id: 'binance', state: 'down' },
+    { provider_id: 'kraken', state: 'ok' },
+  ]);
+});
+
+test.each(['transactions', 'refreshTransactions'] as const)(
+  'a provider that was down for 90 days by %s: when it returns, its gap is read again',
+  async (endpoint) => {
+    const world = await createAlice();
+    await world.sync('alice');
+    const down = world.sandbox.faults.add({ endpoint, times: ALWAYS, answer: krakenIsDown });
+    const gap: string[] = [];
+    // Every 30 days coinbase has something new, which lands; kraken has it too, and nobody hears of it. Once in full.
+    for (const month of [1, 2, 3]) {
+      const timestamp = EPOCH_MS + month * 30 * DAY_MS;
+      world.data.add('transactions', 'alice', transaction('receive', `new-${month}`, { timestamp }));
+      if (month === 2) await world.rows("UPDATE calico.customers SET requested_mode = 'full'");
+      await world.makeDue('alice');
+      expect(await world.sync('alice')).toMatchObject({ status: 'partial' });
+      gap.push(`missed-${month}`);
+    }
+    down.remove();
+    for (const [index, id] of gap.entries()) {
+      const timestamp = EPOCH_MS + (index + 1) * 30 * DAY_MS - 1;
+      const missed = transaction('receive', id, { timestamp, provider_id: 'kraken' });
+      world.data.add('transactions', 'alice', missed);
+    }
+
+    await world.makeDue('alice');
+    expect(await world.sync('alice')).toMatchObject({ status: 'succeeded' });
+    expect((await runsOf(world, 'alice')).at(-1)).toMatchObject({ mode: 'incremental' });
+    expect(Object.keys(await homesOf(world, 'alice'))).toEqual(expect.arrayContaining(gap));
+
+    // From then on the window is short again.
+    world.sandbox.clearRequests();
+    await world.makeDue('alice');
+    await world.sync('alice');
+    const [first] = world.sandbox.requestsFor({ endpoint: 'transactions' });
+    expect(Number(first?.query['start_time'])).toBeGreaterThan(EPOCH_MS + 80 * DAY_MS);
+  },
+);

@@ -7,6 +7,7 @@ import { CalicoError, walkError } from '../calico/errors.ts';
 import { type Page, walkPages } from '../calico/pages.ts';
 import { decide } from '../calico/response-codes.ts';
 import { beginPass, isUnderWay, type Pass, readCheckpoint } from '../db/checkpoints.ts';
+import { announce, completionOf } from '../db/events.ts';
 import { acquireLease, holdLease } from '../db/leases.ts';
 import { endRun, noteInRun, openRun, readReceipts } from '../db/runs.ts';
 import { markProvidersDown, markProvidersUp } from '../db/set-aside.ts';
@@ -211,6 +212,7 @@ async function finish(turn: Turn): Promise<Outcome> {
     const judged = judge({ receipts, expected: STREAMS.map(({ name }) => name), providersDown });
     await endRun(orm, lease, run, judged, deps.settings.syncIntervalMs);
     if (judged.complete && providersDown.length === 0) await markProvidersUp(orm, lease.customerId);
+    await announce(orm, ...completionOf(run, judged, receipts));
     return judged;
   });
   turn.log.info({ status: ending.status, reason: ending.reason, mode: run.mode }, 'sync ended');

@@ -2,13 +2,13 @@
 import { sql } from 'drizzle-orm';
 import type { Orm } from './client.ts';
 
-/** An event that is to be delivered now, by whoever claimed it. `attempt` counts from 1. */
+/** An event that is to be delivered now, by whoever claimed it. `occurredAt` is ISO 8601, `attempt` counts from 1. */
 export type ClaimedEvent = {
   seq: string;
   eventId: string;
   type: string;
   customerId: string;
-  occurredAt: Date;
+  occurredAt: string;
   data: unknown;
   attempt: number;
 };
@@ -19,20 +19,21 @@ export type ClaimedEvent = {
  * after the one before is delivered or dead: "sign in again" must not arrive after "resumed". The others wait for nobody.
  */
 export async function claimEvents(orm: Orm, limit: number, leaseMs: number): Promise<ClaimedEvent[]> {
-  const { rows } = await orm.execute<ClaimedEvent & { occurredAt: string }>(sql`
-    UPDATE calico.event_outbox AS claimed
-    SET attempts = attempts + 1, next_attempt_at = clock_timestamp() + make_interval(secs => ${leaseMs / 1000})
-    WHERE seq IN (
-      SELECT seq FROM calico.event_outbox AS due
+  const { rows } = await orm.execute<ClaimedEvent>(sql`
+    WITH due AS MATERIALIZED (
+      SELECT seq FROM calico.event_outbox AS event
       WHERE status = 'pending' AND next_attempt_at <= clock_timestamp()
         AND (event_type NOT LIKE 'customer.%' OR NOT EXISTS (
           SELECT FROM calico.event_outbox AS earlier
           WHERE earlier.status = 'pending' AND earlier.event_type LIKE 'customer.%'
-            AND earlier.customer_id = due.customer_id AND earlier.seq < due.seq))
+            AND earlier.customer_id = event.customer_id AND earlier.seq < event.seq))
       ORDER BY next_attempt_at LIMIT ${limit} FOR UPDATE SKIP LOCKED)
-    RETURNING seq::text, event_id AS "eventId", event_type AS type, customer_id AS "customerId",
-      occurred_at AS "occurredAt", data, attempts AS attempt`);
-  return rows.map((row) => ({ ...row, occurredAt: new Date(row.occurredAt) }));
+    UPDATE calico.event_outbox AS claimed
+    SET attempts = attempts + 1, next_attempt_at = clock_timestamp() + make_interval(secs => ${leaseMs / 1000})
+    FROM due WHERE claimed.seq = due.seq
+    RETURNING claimed.seq::text, event_id AS "eventId", event_type AS type, customer_id AS "customerId", data,
+      to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS "occurredAt", attempts AS attempt`);
+  return rows;
 }
 
 /** The receiver has it; true even of a claim that ran out in the meantime. */
@@ -72,13 +73,12 @@ export async function pruneEvents(
   limit: number,
 ): Promise<{ removed: number; undelivered: number }> {
   const { rows } = await orm.execute<{ removed: number; undelivered: number }>(sql`
-    WITH gone AS (
-      DELETE FROM calico.event_outbox WHERE seq IN (
-        SELECT seq FROM calico.event_outbox
-        WHERE occurred_at < clock_timestamp() - CASE status
-          WHEN 'delivered' THEN interval '1 day' WHEN 'pending' THEN interval '2 days' ELSE interval '7 days' END
-        ORDER BY seq LIMIT ${limit} FOR UPDATE SKIP LOCKED)
-      RETURNING status)
+    WITH old AS MATERIALIZED (
+      SELECT seq FROM calico.event_outbox
+      WHERE occurred_at < clock_timestamp() - CASE status
+        WHEN 'delivered' THEN interval '1 day' WHEN 'pending' THEN interval '2 days' ELSE interval '7 days' END
+      ORDER BY seq LIMIT ${limit} FOR UPDATE SKIP LOCKED),
+    gone AS (DELETE FROM calico.event_outbox AS event USING old WHERE event.seq = old.seq RETURNING status)
     SELECT count(*)::int AS removed, (count(*) FILTER (WHERE status = 'pending'))::int AS undelivered FROM gone`);
   return rows[0] ?? { removed: 0, undelivered: 0 };
 }

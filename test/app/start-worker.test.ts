@@ -18,7 +18,7 @@ function configFor(database: TestDatabase, queueUrl = database.url): WorkerConfi
     CALICO_CLIENT_ID: 'client',
     CALICO_CLIENT_SECRET: 'secret',
   };
-  return readConfig(environment, 'database', 'queue', 'credentials', 'calico', 'sync', 'worker');
+  return readConfig(environment, 'database', 'queue', 'credentials', 'calico', 'sync', 'worker', 'events');
 }
 
 /** Closing it fails where a connection is left open. */

@@ -6,7 +6,7 @@ import { type Database, openDatabase } from './db/client.ts';
 import { listDueCustomers } from './db/customers.ts';
 import { announceExpiring } from './db/expiring.ts';
 import { countPendingMigrations } from './db/migrate.ts';
-import { claimEvents, markDelivered, markFailed, pruneEvents } from './db/outbox.ts';
+import { openOutbox, pruneEvents } from './db/outbox.ts';
 import { startDeliveries } from './ops/deliveries.ts';
 import { type Loop, startLoop } from './ops/loop.ts';
 import { createWebhook } from './ops/webhook.ts';
@@ -138,11 +138,7 @@ function startEvents({ events }: WorkerConfig, db: Database, log: Logger): Loop 
   });
   if (!url || !secrets) return housekeeping;
   const deliveries = startDeliveries({
-    outbox: {
-      claim: (limit, leaseMs) => db.run((orm) => claimEvents(orm, limit, leaseMs)),
-      markDelivered: (event) => db.run((orm) => markDelivered(orm, event)),
-      markFailed: (event, failure) => db.run((orm) => markFailed(orm, event, failure)),
-    },
+    outbox: openOutbox(db),
     send: createWebhook({ url, secrets, timeoutMs: WEBHOOK_TIMEOUT_MS, now: Date.now }),
     log,
     outage: outageLog(log, 'outbox'),

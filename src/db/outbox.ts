@@ -1,6 +1,6 @@
 /** The outbox from its readers' side: claims, results, and what is no longer needed. All times are the database's. */
 import { sql } from 'drizzle-orm';
-import type { Orm } from './client.ts';
+import type { Database, Orm } from './client.ts';
 
 /** An event that is to be delivered now, by whoever claimed it. `occurredAt` is ISO 8601, `attempt` counts from 1. */
 export type ClaimedEvent = {
@@ -13,12 +13,22 @@ export type ClaimedEvent = {
   attempt: number;
 };
 
+/** What delivering needs, each its own short transaction. */
+export function openOutbox(db: Database) {
+  return {
+    claim: (limit: number, leaseMs: number) => db.run((orm) => claim(orm, limit, leaseMs)),
+    markDelivered: (event: ClaimedEvent) => db.run((orm) => markDelivered(orm, event)),
+    markFailed: (event: ClaimedEvent, failure: { reason: string; delayMs: number }) =>
+      db.run((orm) => markFailed(orm, event, failure)),
+  };
+}
+
 /**
  * Claims events that are due, the longest due first, for `leaseMs`: a claim that is not settled by then is somebody
  * else's. Any number may claim at once. A customer's `customer.*` events come in the order in which they happened, each
  * after the one before is delivered or dead: "sign in again" must not arrive after "resumed". The others wait for nobody.
  */
-export async function claimEvents(orm: Orm, limit: number, leaseMs: number): Promise<ClaimedEvent[]> {
+async function claim(orm: Orm, limit: number, leaseMs: number): Promise<ClaimedEvent[]> {
   const { rows } = await orm.execute<ClaimedEvent>(sql`
     WITH due AS MATERIALIZED (
       SELECT seq FROM calico.event_outbox AS event
@@ -37,7 +47,7 @@ export async function claimEvents(orm: Orm, limit: number, leaseMs: number): Pro
 }
 
 /** The receiver has it; true even of a claim that ran out in the meantime. */
-export async function markDelivered(orm: Orm, { seq }: Pick<ClaimedEvent, 'seq'>): Promise<void> {
+async function markDelivered(orm: Orm, { seq }: Pick<ClaimedEvent, 'seq'>): Promise<void> {
   await orm.execute(sql`
     UPDATE calico.event_outbox SET status = 'delivered', settled_at = clock_timestamp(), last_error = NULL
     WHERE seq = ${seq} AND status = 'pending'`);
@@ -47,7 +57,7 @@ export async function markDelivered(orm: Orm, { seq }: Pick<ClaimedEvent, 'seq'>
  * The receiver does not have it: another try after `delayMs`, or none where the event is a day old. `reason` holds no
  * secret and no part of the webhook's URL. Says what became of it; a claim that ran out changes nothing.
  */
-export async function markFailed(
+async function markFailed(
   orm: Orm,
   { seq, attempt }: Pick<ClaimedEvent, 'seq' | 'attempt'>,
   { reason, delayMs }: { reason: string; delayMs: number },

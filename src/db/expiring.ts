@@ -1,5 +1,5 @@
 /** Refresh tokens that end soon, of whoever is synced or paused. */
-import { and, asc, eq, inArray, isNull, lte, or, sql } from 'drizzle-orm';
+import { and, asc, inArray, isNull, lte, or, sql } from 'drizzle-orm';
 import type { Orm } from './client.ts';
 import { announce } from './events.ts';
 import { credentials, customers } from './schema-sync.ts';
@@ -12,10 +12,13 @@ import { credentials, customers } from './schema-sync.ts';
  */
 export async function announceExpiring(orm: Orm, limit: number): Promise<number> {
   const { customerId, refreshExpiresAt, expiryAnnouncedFor } = credentials;
+  const syncedOrPaused = orm
+    .select({ customerId: customers.customerId })
+    .from(customers)
+    .where(inArray(customers.status, ['active', 'paused']));
   const ending = await orm
     .select({ customerId, refreshExpiresAt })
     .from(credentials)
-    .innerJoin(customers, eq(customers.customerId, customerId))
     .where(
       and(
         lte(refreshExpiresAt, sql`now() + interval '30 days'`),
@@ -23,12 +26,12 @@ export async function announceExpiring(orm: Orm, limit: number): Promise<number>
           isNull(expiryAnnouncedFor),
           sql`${refreshExpiresAt} NOT BETWEEN ${expiryAnnouncedFor} - interval '7 days' AND ${expiryAnnouncedFor} + interval '7 days'`,
         ),
-        inArray(customers.status, ['active', 'paused']),
+        inArray(customerId, syncedOrPaused),
       ),
     )
     .orderBy(asc(refreshExpiresAt))
     .limit(limit)
-    .for('update', { of: credentials, skipLocked: true });
+    .for('update', { skipLocked: true });
   if (ending.length === 0) return 0;
   await orm
     .update(credentials)

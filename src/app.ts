@@ -104,9 +104,8 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
     });
     const events = startEvents(config, db, log);
     closer.add(async () => {
-      await Promise.all(
-        [tick, events].map(({ stop }) => stop(STOP_GRACE_MS)).concat(worker.close(STOP_GRACE_MS)),
-      );
+      const syncing = [tick.stop(STOP_GRACE_MS), worker.close(STOP_GRACE_MS)];
+      await Promise.all([...syncing, events.stop(STOP_GRACE_MS)]);
     });
     log.info({ concurrency, queue: connection.where }, 'worker started');
     return { close: closer.closeAll };
@@ -141,8 +140,8 @@ function startEvents({ events }: WorkerConfig, db: Database, log: Logger): Loop 
     outbox: openOutbox(db),
     send: createWebhook({ url, secrets, timeoutMs: WEBHOOK_TIMEOUT_MS, now: Date.now }),
     log,
-    outage: outageLog(log, 'outbox'),
-    silence: outageLog(log, 'webhook'),
+    outboxOutage: outageLog(log, 'outbox'),
+    webhookOutage: outageLog(log, 'webhook'),
   });
   return {
     stop: async (graceMs) => {

@@ -19,10 +19,8 @@ export type DeliveryOptions<Event extends Claimed> = {
   outbox: Outbox<Event>;
   send: Send;
   log: Logger;
-  /** Of the outbox. */
-  outage: Outage;
-  /** Of the webhook. */
-  silence: Outage;
+  outboxOutage: Outage;
+  webhookOutage: Outage;
   random?: () => number;
   sleep?: (ms: number, signal: AbortSignal) => Promise<unknown>;
 };
@@ -35,11 +33,12 @@ const CLAIM_MS = 60_000;
 
 /** Starts delivering. `stop` gives the requests under way half of its grace to be answered. */
 export function startDeliveries<Event extends Claimed>(options: DeliveryOptions<Event>): Loop {
-  const { outbox } = options;
+  const { outbox, outboxOutage: outage } = options;
   const cutOff = new AbortController();
   const loop = startLoop({
     ...options,
     everyMs: EVERY_MS,
+    outage,
     once: async () => {
       const events = await outbox.claim(BATCH, CLAIM_MS);
       const ends = await Promise.allSettled(events.map((event) => deliver(options, event, cutOff.signal)));
@@ -57,20 +56,20 @@ export function startDeliveries<Event extends Claimed>(options: DeliveryOptions<
 }
 
 async function deliver<Event extends Claimed>(
-  { outbox, send, log, silence, random = Math.random }: DeliveryOptions<Event>,
+  { outbox, send, log, webhookOutage, random = Math.random }: DeliveryOptions<Event>,
   event: Event,
   signal: AbortSignal,
 ): Promise<void> {
   const { eventId, type, customerId, attempt } = event;
   const sent = await send(event, signal);
   if (sent.delivered) {
-    silence.over();
+    webhookOutage.over();
     await outbox.markDelivered(event);
     log.debug({ eventId, type, customerId, attempt }, 'event delivered');
     return;
   }
   const { reason, retryAfterMs } = sent;
-  silence.failed(new Error(reason));
+  webhookOutage.failed(new Error(reason));
   const status = await outbox.markFailed(event, { reason, delayMs: delayOf(attempt, retryAfterMs, random) });
   log.debug({ eventId, type, customerId, attempt, reason, status }, 'event not delivered');
   if (status !== 'dead') return;

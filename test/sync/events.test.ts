@@ -95,17 +95,17 @@ test('403 stops the schedule and is told as a dead letter, not as a sign-in to a
   ]);
 });
 
-test('a change that is rolled back leaves no event, and one that cannot be told is not made', async () => {
+test('the end of a run that is rolled back leaves no event', async () => {
   const world = await createWorld({ ownDatabase: true });
   await world.addCustomer('alice');
   await world.addCustomer('bob');
   world.sandbox.tokens.revoke('bob');
   await world.rows(`
     CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$;
-    CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON calico.event_outbox
-      DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()`);
+    CREATE CONSTRAINT TRIGGER at_commit AFTER UPDATE ON calico.sync_runs DEFERRABLE INITIALLY DEFERRED
+      FOR EACH ROW WHEN (NEW.finished_at IS NOT NULL) EXECUTE FUNCTION refuse()`);
 
-  expect(await world.sync('alice'), 'its last page is committed, its end is not').toMatchObject({
+  expect(await world.sync('alice'), 'all its pages are committed, its end is not').toMatchObject({
     kind: 'later',
     why: 'retry',
   });
@@ -115,7 +115,7 @@ test('a change that is rolled back leaves no event, and one that cannot be told 
   expect(await world.rows('SELECT FROM calico.dead_letters')).toEqual([]);
   expect(await eventsOf(world)).toEqual([]);
 
-  await world.rows('DROP TRIGGER at_commit ON calico.event_outbox');
+  await world.rows('DROP TRIGGER at_commit ON calico.sync_runs');
   await world.expireLease('bob');
   await world.makeDue('alice');
   expect(await world.sync('bob')).toMatchObject({ kind: 'dead_lettered' });

@@ -4,9 +4,15 @@ import { createCalicoClient } from './calico/client.ts';
 import type { Config } from './config.ts';
 import { type Database, openDatabase } from './db/client.ts';
 import { listDueCustomers } from './db/customers.ts';
+import { announceExpiring } from './db/expiring.ts';
 import { countPendingMigrations } from './db/migrate.ts';
+import { openOutbox, pruneEvents } from './db/outbox.ts';
+import { startDeliveries } from './ops/deliveries.ts';
+import { type Loop, startLoop } from './ops/loop.ts';
+import { createWebhook } from './ops/webhook.ts';
 import { openQueueConnection } from './queue/connection.ts';
 import { openSyncQueue, type SyncQueue } from './queue/enqueue.ts';
+import { outageLog } from './queue/outage.ts';
 import { startTick } from './queue/tick.ts';
 import { startSyncWorker } from './queue/worker.ts';
 import { runSync } from './sync/run-sync.ts';
@@ -59,7 +65,9 @@ export function openQueue({ queue }: Config<'queue'>, log: Logger): Promise<Sync
   return openSyncQueue({ connection: openQueueConnection(queue.QUEUE_URL, queue.QUEUE_PREFIX), log });
 }
 
-export type WorkerConfig = Config<'database' | 'queue' | 'credentials' | 'calico' | 'sync' | 'worker'>;
+export type WorkerConfig = Config<
+  'database' | 'queue' | 'credentials' | 'calico' | 'sync' | 'worker' | 'events'
+>;
 export type RunningWorker = { close(): Promise<void> };
 
 /** A sync takes one connection at a time and its token refresh a second; the tick and the leases take the rest. */
@@ -94,8 +102,10 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
       enqueueMany: queue.enqueueMany,
       log,
     });
+    const events = startEvents(config, db, log);
     closer.add(async () => {
-      await Promise.all([tick.stop(STOP_GRACE_MS), worker.close(STOP_GRACE_MS)]);
+      const syncing = [tick.stop(STOP_GRACE_MS), worker.close(STOP_GRACE_MS)];
+      await Promise.all([...syncing, events.stop(STOP_GRACE_MS)]);
     });
     log.info({ concurrency, queue: connection.where }, 'worker started');
     return { close: closer.closeAll };
@@ -103,6 +113,41 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
     await closer.closeAll();
     throw error;
   }
+}
+
+const HOUSEKEEPING_MS = 60 * 60_000;
+/** Rows a transaction. */
+const CHUNK = 1_000;
+/** Standard Webhooks recommends 15 to 30 seconds. */
+const WEBHOOK_TIMEOUT_MS = 15_000;
+
+/** Keeps the outbox small and says which credentials end soon; where a webhook is set, delivers to it. */
+function startEvents({ events }: WorkerConfig, db: Database, log: Logger): Loop {
+  const { EVENTS_WEBHOOK_URL: url, EVENTS_WEBHOOK_SECRET: secrets } = events;
+  const housekeeping = startLoop({
+    everyMs: HOUSEKEEPING_MS,
+    outage: outageLog(log, 'housekeeping'),
+    once: async () => {
+      const announced = await db.transaction(({ orm }) => announceExpiring(orm, CHUNK));
+      const { removed, undelivered } = await db.run((orm) => pruneEvents(orm, CHUNK));
+      if (undelivered > 0 && url)
+        log.warn({ undelivered }, 'events that were never delivered are too old now');
+      return announced === CHUNK || removed === CHUNK;
+    },
+  });
+  if (!url || !secrets) return housekeeping;
+  const deliveries = startDeliveries({
+    outbox: openOutbox(db),
+    send: createWebhook({ url, secrets, timeoutMs: WEBHOOK_TIMEOUT_MS, now: Date.now }),
+    log,
+    outboxOutage: outageLog(log, 'outbox'),
+    webhookOutage: outageLog(log, 'webhook'),
+  });
+  return {
+    stop: async (graceMs) => {
+      await Promise.all([housekeeping.stop(graceMs), deliveries.stop(graceMs)]);
+    },
+  };
 }
 
 function syncDeps({ calico, credentials, sync }: WorkerConfig, db: Database, log: Logger): SyncDeps {

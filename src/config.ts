@@ -65,26 +65,52 @@ const urlOf = (protocols: readonly string[]) =>
   });
 
 const LOOPBACK = new Set(['127.0.0.1', 'localhost', '[::1]']);
-/**
- * Bearers and the client secret travel to these: plain http only on this machine. No user or password either: fetch
- * refuses such a URL with an error that quotes it.
- */
-const calicoUrl = z
-  .string()
-  .refine(
+/** Plain http only on this machine. */
+const secureUrl = (what: string) =>
+  z.string().refine(
     (text) => {
       const url = URL.parse(text);
       return url?.protocol === 'https:' || (url?.protocol === 'http:' && LOOPBACK.has(url.hostname));
     },
-    { message: 'must be an https:// URL (http:// only for a Calico on this machine)', abort: true },
-  )
-  .refine(
-    (text) => {
-      const url = URL.parse(text);
-      return !url || url.username + url.password + url.search + url.hash === '';
-    },
-    { message: 'must have no user, password, query or fragment' },
+    { message: `must be an https:// URL (http:// only for ${what} on this machine)`, abort: true },
   );
+
+/** Bearers and the client secret travel to these. No user or password: fetch refuses such a URL with an error that quotes it. */
+const calicoUrl = secureUrl('a Calico').refine(
+  (text) => {
+    const url = URL.parse(text);
+    return !url || url.username + url.password + url.search + url.hash === '';
+  },
+  { message: 'must have no user, password, query or fragment' },
+);
+
+/** What is empty is not set. */
+const optional = <Schema extends z.ZodType>(schema: Schema) =>
+  z.preprocess((value) => (value === '' ? undefined : value), schema.optional());
+
+/** A receiver's own key may be in its path or query. */
+const webhookUrl = secureUrl('a receiver').refine(
+  (text) => {
+    const url = URL.parse(text);
+    return !url || url.username + url.password + url.hash === '';
+  },
+  { message: 'must have no user, password or fragment' },
+);
+
+/** Standard Webhooks 1.0.0, "Signature scheme": 24 to 64 random bytes, in base64 behind `whsec_`. */
+const webhookSecrets = z.string().transform((text, context): Buffer[] => {
+  const secrets = text.split(',').map((entry) => {
+    const base64 = /^whsec_(.+)$/.exec(entry.trim())?.[1] ?? '';
+    const secret = Buffer.from(base64, 'base64');
+    return secret.toString('base64') === base64 ? secret : Buffer.alloc(0);
+  });
+  if (secrets.every(({ length }) => length >= 24 && length <= 64)) return secrets;
+  context.addIssue({
+    code: 'custom',
+    message: 'must be whsec_ and the base64 of 24 to 64 bytes, comma-separated',
+  });
+  return z.NEVER;
+});
 
 const KEY_BYTES = 32;
 const credentialsKeys = required.transform((text, context): KeyRing => {
@@ -142,6 +168,14 @@ const SECTIONS = {
     KEEP_RAW: flag(true),
   }),
   worker: z.object({ WORKER_CONCURRENCY: count(10, 1, 1000) }),
+  events: z
+    .object({ EVENTS_WEBHOOK_URL: optional(webhookUrl), EVENTS_WEBHOOK_SECRET: optional(webhookSecrets) })
+    .superRefine((events, context) => {
+      const { EVENTS_WEBHOOK_URL: url, EVENTS_WEBHOOK_SECRET: secrets } = events;
+      const missing = url === undefined ? 'EVENTS_WEBHOOK_URL' : 'EVENTS_WEBHOOK_SECRET';
+      if ((url === undefined) === (secrets === undefined)) return;
+      context.addIssue({ code: 'custom', path: [missing], message: 'is missing: a webhook needs both' });
+    }),
   log: z.object({
     LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
   }),

@@ -26,6 +26,7 @@ const EVERY = {
   calico: true,
   sync: true,
   worker: true,
+  events: true,
   log: true,
 } satisfies Record<SectionName, true>;
 const ALL = Object.keys(EVERY) as SectionName[];
@@ -72,6 +73,7 @@ describe('readConfig', () => {
         KEEP_RAW: true,
       },
       worker: { WORKER_CONCURRENCY: 10 },
+      events: {},
       log: { LOG_LEVEL: 'info' },
     });
   });
@@ -220,11 +222,39 @@ describe('CREDENTIALS_KEYS', () => {
   });
 });
 
+describe('the webhook', () => {
+  const secretOf = (bytes: number) => `whsec_${Buffer.alloc(bytes, 3).toString('base64')}`;
+  const faults = (url: string, secret: string) =>
+    faultsOf({ EVENTS_WEBHOOK_URL: url, EVENTS_WEBHOOK_SECRET: secret }, 'events');
+
+  test.each([
+    ['https://app.example.com/hooks?key=1', secretOf(24)],
+    ['http://127.0.0.1:8080', `${secretOf(32)}, ${secretOf(64)}`],
+    ['', ''],
+  ])('may be %j signed by %j', (url, secret) => {
+    expect(faults(url, secret)).toEqual([]);
+  });
+
+  test.each([
+    ['URL', 'must ', 'http://app.example.com', secretOf(32)],
+    ['URL', 'must ', 'https://user:password@app.example.com', secretOf(32)],
+    ['URL', 'is missing', '', secretOf(32)],
+    ['SECRET', 'is missing', 'https://app.example.com', ''],
+    ['SECRET', 'must ', 'https://app.example.com', secretOf(23)],
+    ['SECRET', 'must ', 'https://app.example.com', secretOf(65)],
+    ['SECRET', 'must ', 'https://app.example.com', secretOf(32).replace('whsec_', '')],
+    ['SECRET', 'must ', 'https://app.example.com', `${secretOf(32)}, `],
+  ])('%s %s…: %j signed by %j', (name, fault, url, secret) => {
+    expect(faults(url, secret)).toEqual([expect.stringContaining(`EVENTS_WEBHOOK_${name} ${fault}`)]);
+  });
+});
+
 describe('.env.example', () => {
   const text = readFileSync(new URL('../.env.example', import.meta.url), 'utf8');
   const example = parseEnv(text) as Record<string, string>;
   /** For docker-compose.yml, which makes DATABASE_URL of it. */
   const notOurs = ['POSTGRES_PASSWORD'];
+  const mayBeEmpty = ['EVENTS_WEBHOOK_URL', 'EVENTS_WEBHOOK_SECRET'];
 
   test('has every setting and no other, and so has the README', () => {
     expect(Object.keys(example).toSorted()).toEqual([...SETTING_NAMES, ...notOurs].toSorted());
@@ -240,7 +270,7 @@ describe('.env.example', () => {
 
   test('leaves empty what has no default, and once that is filled in sets the defaults', () => {
     const empty = Object.keys(example).filter((name) => example[name] === '');
-    expect(empty.toSorted()).toEqual([...Object.keys(REQUIRED), ...notOurs].toSorted());
+    expect(empty.toSorted()).toEqual([...Object.keys(REQUIRED), ...notOurs, ...mayBeEmpty].toSorted());
     expect(readConfig({ ...example, ...REQUIRED }, ...ALL)).toEqual(readConfig(REQUIRED, ...ALL));
   });
 });

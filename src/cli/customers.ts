@@ -102,7 +102,7 @@ export async function pause(customerId: string, { reason }: { reason: string }):
 }
 
 export async function resume(customerId: string): Promise<void> {
-  await change(customerId, (db) => db.run((orm) => resumeCustomer(orm, customerId)), 'paused');
+  await change(customerId, (db) => db.transaction(({ orm }) => resumeCustomer(orm, customerId)), 'paused');
   say(`${plain(customerId)} is active again and due now; it goes on at its checkpoint.`);
 }
 

@@ -39,7 +39,16 @@ export async function runDemo({ keep = false }: { keep?: boolean }): Promise<voi
     closer.add(sandbox.close);
 
     const environment = demoEnvironment(postgres.url, sandbox);
-    const config = readConfig(environment, 'database', 'queue', 'credentials', 'calico', 'sync', 'worker');
+    const config = readConfig(
+      environment,
+      'database',
+      'queue',
+      'credentials',
+      'calico',
+      'sync',
+      'worker',
+      'events',
+    );
     const log = createLog('warn');
     await migrateDatabase(postgres.url);
     await migrateQueue(config.queue.QUEUE_URL, config.queue.QUEUE_PREFIX);

@@ -23,7 +23,7 @@ export async function runMigrate(): Promise<void> {
 
 /** Works until SIGTERM or SIGINT, then ends between two pages. A second signal ends at once. */
 export async function runWorker(): Promise<void> {
-  const config = settings('database', 'queue', 'credentials', 'calico', 'sync', 'worker', 'log');
+  const config = settings('database', 'queue', 'credentials', 'calico', 'sync', 'worker', 'events', 'log');
   const log = createLog(config.log.LOG_LEVEL);
   const stopped = stopSignal();
   const starting = startWorker(config, log);

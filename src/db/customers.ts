@@ -1,6 +1,7 @@
 /** Customers: who is synced and when. Every change that must stop a running sync raises the epoch, which fences it. */
 import { and, asc, count, eq, inArray, isNotNull, type SQL, sql } from 'drizzle-orm';
 import type { Orm } from './client.ts';
+import { announce } from './events.ts';
 import { isDue } from './leases.ts';
 import { TRANSACTION_KINDS } from './schema.ts';
 import { customers, type RunMode, type RunTrigger } from './schema-sync.ts';
@@ -52,6 +53,8 @@ export async function addCustomer(orm: Orm, customerId: string, everyMs: number 
         : {}),
     })
     .where(eq(customers.customerId, customerId));
+  if (resumes)
+    await announce(orm, { type: 'customer.resumed', data: { customer_id: customerId, was: status } });
   return { known: true, resumed: resumes ? status : null, status: resumes ? 'active' : status };
 }
 
@@ -102,13 +105,15 @@ export async function pauseCustomer(orm: Orm, customerId: string, reason: string
   return rowCount === 1;
 }
 
-/** Starts a paused customer again, at its checkpoint and at once. False where it is not paused. */
+/** Starts a paused customer again, at its checkpoint and at once. False where it is not paused. `orm` is a transaction. */
 export async function resumeCustomer(orm: Orm, customerId: string): Promise<boolean> {
   const { rowCount } = await orm
     .update(customers)
     .set({ status: 'active', statusReason: null, nextSyncAt: sql`now()` })
     .where(and(eq(customers.customerId, customerId), eq(customers.status, 'paused')));
-  return rowCount === 1;
+  if (rowCount !== 1) return false;
+  await announce(orm, { type: 'customer.resumed', data: { customer_id: customerId, was: 'paused' } });
+  return true;
 }
 
 /**
@@ -132,7 +137,7 @@ export async function removeCustomer(orm: Orm, customerId: string, purge: boolea
 const PURGED_TABLES = [
   ...['asset_positions', 'asset_position_history', 'transaction_fees', 'quarantined_records', 'dead_letters'],
   ...TRANSACTION_KINDS.map((kind) => `${kind}_transactions`),
-  'sync_runs',
+  ...['sync_runs', 'event_outbox'],
 ];
 
 /**

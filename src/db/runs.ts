@@ -2,6 +2,7 @@
 import { and, desc, eq, inArray, type SQL, sql } from 'drizzle-orm';
 import { isUnderWay, readCheckpoint } from './checkpoints.ts';
 import type { Orm } from './client.ts';
+import { announce } from './events.ts';
 import { holdLease, type Lease } from './leases.ts';
 import { customers, type RunMode, type StreamName, syncRunStreams, syncRuns } from './schema-sync.ts';
 import type { CustomerStatus, RunStatus } from './statuses.ts';
@@ -159,6 +160,9 @@ export async function endRun(
       ...(ending.stop ? { status: ending.stop, statusReason: ending.reason } : {}),
     })
     .where(eq(customers.customerId, lease.customerId));
+  if (ending.stop !== 'reauth_required') return;
+  const data = { customer_id: lease.customerId, run_id: run.runId, reason: ending.reason };
+  await announce(orm, { type: 'customer.reauth_required', data });
 }
 
 /**

@@ -57,18 +57,26 @@ export const customers = calico.table(
   ],
 );
 
-/** Tokens at rest, AES-256-GCM each (vault.ts): the one table in which they exist (promise 9). */
-export const credentials = calico.table('credentials', {
-  customerId: text('customer_id')
-    .primaryKey()
-    .references(() => customers.customerId, { onDelete: 'cascade' }),
-  accessTokenCiphertext: text('access_token_ciphertext').notNull(),
-  refreshTokenCiphertext: text('refresh_token_ciphertext').notNull(),
-  keyId: text('key_id').notNull(),
-  accessExpiresAt: instant('access_expires_at').notNull(),
-  refreshExpiresAt: instant('refresh_expires_at').notNull(),
-  updatedAt: instant('updated_at').notNull().default(sql`now()`),
-});
+/**
+ * Tokens at rest, AES-256-GCM each (vault.ts): the one table in which they exist (promise 9). `expiry_announced_for`: the
+ * `refresh_expires_at` that was announced.
+ */
+export const credentials = calico.table(
+  'credentials',
+  {
+    customerId: text('customer_id')
+      .primaryKey()
+      .references(() => customers.customerId, { onDelete: 'cascade' }),
+    accessTokenCiphertext: text('access_token_ciphertext').notNull(),
+    refreshTokenCiphertext: text('refresh_token_ciphertext').notNull(),
+    keyId: text('key_id').notNull(),
+    accessExpiresAt: instant('access_expires_at').notNull(),
+    refreshExpiresAt: instant('refresh_expires_at').notNull(),
+    expiryAnnouncedFor: instant('expiry_announced_for'),
+    updatedAt: instant('updated_at').notNull().default(sql`now()`),
+  },
+  (t) => [index('credentials_refresh_expires').on(t.refreshExpiresAt)],
+);
 
 /**
  * One row a run. A run outlives waits, retries and slices of its job: it is `waiting` between them, and the same row

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { and, eq, notInArray, sql } from 'drizzle-orm';
 import type { Orm, Transaction } from './client.ts';
+import { announce, deadLetterCreated } from './events.ts';
 import { deadLetters, providerStatus, quarantinedRecords } from './schema-aside.ts';
 import type { StreamName } from './schema-sync.ts';
 
@@ -52,12 +53,13 @@ function indexable(key: string): string {
   return `${key.slice(0, 100)}… ${createHash('sha256').update(key).digest('hex')}`;
 }
 
-/** Keeps the evidence of a run that cannot go on; returns its id. */
+/** Keeps the evidence of a run that cannot go on, and announces it; returns its id. `orm` is a transaction. */
 export async function addDeadLetter(
   orm: Orm,
   letter: Omit<typeof deadLetters.$inferInsert, 'id' | 'createdAt' | 'replayedAt' | 'discardedAt'>,
 ): Promise<string> {
-  const [row] = await orm.insert(deadLetters).values(letter).returning({ id: deadLetters.id });
+  const [row] = await orm.insert(deadLetters).values(letter).returning();
+  if (row) await announce(orm, deadLetterCreated(row));
   return row?.id ?? '';
 }
 

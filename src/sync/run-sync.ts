@@ -7,6 +7,7 @@ import { CalicoError, walkError } from '../calico/errors.ts';
 import { type Page, walkPages } from '../calico/pages.ts';
 import { decide } from '../calico/response-codes.ts';
 import { beginPass, isUnderWay, type Pass, readCheckpoint } from '../db/checkpoints.ts';
+import { announce, completionOf } from '../db/events.ts';
 import { acquireLease, holdLease } from '../db/leases.ts';
 import { endRun, noteInRun, openRun, readReceipts } from '../db/runs.ts';
 import { markProvidersDown, markProvidersUp } from '../db/set-aside.ts';
@@ -213,6 +214,7 @@ async function finish(turn: Turn): Promise<Outcome> {
     // One that is not named may be any of them.
     if (judged.complete && !providersDown.includes(UNNAMED))
       await markProvidersUp(orm, lease.customerId, providersDown);
+    await announce(orm, ...completionOf(run, judged, receipts));
     return judged;
   });
   turn.log.info({ status: ending.status, reason: ending.reason, mode: run.mode }, 'sync ended');

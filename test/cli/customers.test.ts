@@ -55,6 +55,9 @@ describe('customers add', () => {
     expect(await sql('SELECT status, next_sync_at <= now() AS due FROM calico.customers')).toEqual([
       { status: 'active', due: true },
     ]);
+    expect(await sql("SELECT event_type, data ->> 'was' AS was FROM calico.event_outbox"), 'once').toEqual([
+      { event_type: 'customer.resumed', was: 'reauth_required' },
+    ]);
   });
 
   it('leaves one paused that an operator paused', async () => {
@@ -133,6 +136,9 @@ describe('customers', () => {
     });
     expect(await run('customers resume acme')).toMatchObject({ code: 0, stderr: '' });
     expect((await statuses())[0]).toEqual({ status: 'active', reason: null });
+    expect(await sql('SELECT event_type FROM calico.event_outbox')).toEqual([
+      { event_type: 'customer.resumed' },
+    ]);
     expect(await run('customers resume zeta')).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('Next: calico-sync customers add zeta'),

@@ -148,6 +148,7 @@ describe('docker-compose.yml', () => {
       'calico',
       'sync',
       'worker',
+      'events',
       'log',
     );
     expect(database.DATABASE_URL).toBe('postgres://calico:f00d@postgres:5432/calico');

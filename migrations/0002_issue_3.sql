@@ -1,0 +1,19 @@
+CREATE TABLE "calico"."event_outbox" (
+	"seq" bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY (sequence name "calico"."event_outbox_seq_seq" INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1),
+	"event_id" uuid DEFAULT gen_random_uuid() NOT NULL,
+	"event_type" text NOT NULL,
+	"customer_id" text NOT NULL,
+	"occurred_at" timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+	"data" json NOT NULL,
+	"status" text DEFAULT 'pending' NOT NULL,
+	"attempts" integer DEFAULT 0 NOT NULL,
+	"next_attempt_at" timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+	"last_error" text,
+	"settled_at" timestamp with time zone,
+	CONSTRAINT "event_outbox_status" CHECK (status IN ('pending', 'delivered', 'dead'))
+);
+--> statement-breakpoint
+ALTER TABLE "calico"."credentials" ADD COLUMN "expiry_announced_for" timestamp with time zone;--> statement-breakpoint
+CREATE INDEX "event_outbox_due" ON "calico"."event_outbox" USING btree ("next_attempt_at") WHERE status = 'pending';--> statement-breakpoint
+CREATE INDEX "event_outbox_in_order" ON "calico"."event_outbox" USING btree ("customer_id","seq") WHERE status = 'pending' AND event_type LIKE 'customer.%';--> statement-breakpoint
+CREATE INDEX "credentials_refresh_expires" ON "calico"."credentials" USING btree ("refresh_expires_at");

@@ -19,6 +19,7 @@ export function createProgram(): Command {
   addServices(program);
   addCustomers(program.command('customers').description('who is synced'));
   addRuns(program);
+  addDiagnosis(program);
   return program;
 }
 
@@ -113,4 +114,13 @@ function addRuns(program: Command): void {
     .option('--limit <n>', 'how many', wholeNumber(1, 10_000), 20)
     .option(...json)
     .action(async (customerId, options) => (await import('./runs.ts')).list(customerId ?? null, options));
+}
+
+function addDiagnosis(program: Command): void {
+  program
+    .command('why')
+    .description('what happened to a customer, what happens next, and the one command that would help')
+    .argument(...id)
+    .option(...json)
+    .action(async (customerId, options) => (await import('./why.ts')).why(customerId, options));
 }

@@ -9,6 +9,7 @@ import { openQueueConnection } from './queue/connection.ts';
 import { openSyncQueue, type SyncQueue } from './queue/enqueue.ts';
 import { startTick } from './queue/tick.ts';
 import { startSyncWorker } from './queue/worker.ts';
+import type { TokenSource } from './sync/access-token.ts';
 import { runSync } from './sync/run-sync.ts';
 import type { SyncDeps } from './sync/turn.ts';
 
@@ -105,7 +106,11 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
   }
 }
 
-function syncDeps({ calico, credentials, sync }: WorkerConfig, db: Database, log: Logger): SyncDeps {
+/** Calico in a customer's name, with its tokens where they are stored. */
+export function openCalico(
+  { calico, credentials }: Config<'calico' | 'credentials'>,
+  db: Database,
+): TokenSource {
   const client = createCalicoClient({
     apiUrl: calico.CALICO_API_URL,
     authUrl: calico.CALICO_AUTH_URL,
@@ -113,11 +118,14 @@ function syncDeps({ calico, credentials, sync }: WorkerConfig, db: Database, log
     maxBodyBytes: calico.CALICO_MAX_BODY_BYTES,
     now: Date.now,
   });
+  const oauth = { clientId: calico.CALICO_CLIENT_ID, clientSecret: calico.CALICO_CLIENT_SECRET };
+  return { db, client, oauth, keys: credentials.CREDENTIALS_KEYS, now: Date.now };
+}
+
+function syncDeps(config: WorkerConfig, db: Database, log: Logger): SyncDeps {
+  const { sync } = config;
   return {
-    db,
-    client,
-    oauth: { clientId: calico.CALICO_CLIENT_ID, clientSecret: calico.CALICO_CLIENT_SECRET },
-    keys: credentials.CREDENTIALS_KEYS,
+    ...openCalico(config, db),
     settings: {
       pageLimit: sync.CALICO_PAGE_LIMIT,
       slicePages: sync.SLICE_PAGES,
@@ -130,7 +138,6 @@ function syncDeps({ calico, credentials, sync }: WorkerConfig, db: Database, log
       keepRaw: sync.KEEP_RAW,
     },
     log,
-    now: Date.now,
     random: Math.random,
   };
 }

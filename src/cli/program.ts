@@ -123,4 +123,13 @@ function addDiagnosis(program: Command): void {
     .argument(...id)
     .option(...json)
     .action(async (customerId, options) => (await import('./why.ts')).why(customerId, options));
+  program
+    .command('doctor')
+    .description('check everything that a sync needs, each with the next step where it is not well')
+    .option('--live <id>', 'compare what Calico answers for this customer with the contract, field by field')
+    .option(...json)
+    .action(async ({ live, ...options }) => {
+      if (live === undefined) await (await import('./doctor.ts')).runDoctor(options);
+      else await (await import('./doctor-live.ts')).runDoctorLive(live, options);
+    });
 }

@@ -1,0 +1,1 @@
+export async function runDoctor(_options: { json?: boolean }): Promise<void> {}

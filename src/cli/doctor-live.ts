@@ -11,6 +11,7 @@ import { readExpiry } from '../db/credentials.ts';
 import { findCustomer } from '../db/customers.ts';
 import { type Courier, createCourier } from '../sync/courier.ts';
 import { unknownCustomer } from './customers.ts';
+import { driftRemark } from './doctor-checks.ts';
 import { failure } from './explain.ts';
 import { count, shellWord } from './format.ts';
 import { type Colour, plain, say, sayJson, sayTable } from './output.ts';
@@ -137,8 +138,7 @@ function sayLook({ endpoint, records, problem, findings }: Look): void {
         { title: 'change', cell: ({ file, line }) => `${file}:${line}` },
       ],
       differences,
-      ({ kind, detail, sample }) =>
-        [kind === 'type_changed' ? detail : '', sample].filter(Boolean).join(', such as ') || null,
+      driftRemark,
     );
   }
   const unseen = findings.filter((finding) => !isDifference(finding));

@@ -1,4 +1,4 @@
-/** What is open about one customer, for whoever asks why. Reads only. */
+/** What is open about one customer, and about all of them, for whoever asks. Reads only. */
 import { and, count, eq, isNull, sql } from 'drizzle-orm';
 import type { Orm } from './client.ts';
 import { deadLetters, providerStatus, quarantinedRecords } from './schema-aside.ts';
@@ -46,4 +46,39 @@ export async function readOpenItems(orm: Orm, customerId: string, runId: string 
     .from(quarantinedRecords)
     .where(and(eq(quarantinedRecords.customerId, customerId), isNull(quarantinedRecords.resolvedAt)));
   return { deadLetter: letter ?? null, providersDown, quarantined: set?.aside ?? 0 };
+}
+
+export type Overview = {
+  /** Customers that were due `overdueMs` ago already and that nobody holds, and since when the first of them. */
+  overdue: number;
+  overdueSince: Date | null;
+  /** Customers that a worker is at. */
+  leased: number;
+  openDeadLetters: number;
+  quarantined: number;
+};
+
+export async function readOverview(orm: Orm, overdueMs: number): Promise<Overview> {
+  const { rows } = await orm.execute<Omit<Overview, 'overdueSince'> & { overdueSince: string | null }>(sql`
+    WITH free AS (
+      SELECT greatest(next_sync_at, not_before, lease_until) AS since FROM calico.customers WHERE status = 'active'
+    ), overdue AS (
+      SELECT since FROM free WHERE since < clock_timestamp() - make_interval(secs => ${overdueMs / 1000})
+    )
+    SELECT (SELECT count(*)::int FROM overdue) AS overdue, (SELECT min(since)::text FROM overdue) AS "overdueSince",
+      (SELECT count(*)::int FROM calico.customers WHERE lease_until > clock_timestamp()) AS leased,
+      (SELECT count(*)::int FROM calico.dead_letters WHERE replayed_at IS NULL AND discarded_at IS NULL)
+        AS "openDeadLetters",
+      (SELECT count(*)::int FROM calico.quarantined_records WHERE resolved_at IS NULL) AS quarantined`);
+  const [row] = rows;
+  if (!row) throw new Error('an overview without a row');
+  return { ...row, overdueSince: row.overdueSince === null ? null : new Date(row.overdueSince) };
+}
+
+/** The server's version as Postgres writes it, such as 18.4. */
+export async function postgresVersion(orm: Orm): Promise<string> {
+  const { rows } = await orm.execute<{ version: string }>(
+    sql`SELECT split_part(current_setting('server_version'), ' ', 1) AS version`,
+  );
+  return rows[0]?.version ?? '';
 }

@@ -16,7 +16,6 @@ export async function addDrift(
   most: number,
   seen: readonly DriftSeen[],
 ): Promise<void> {
-  if (seen.length === 0) return;
   const column = (name: keyof DriftSeen) => sql.param(seen.map((drift) => drift[name] ?? null));
   await orm.execute(sql`
     WITH seen AS (

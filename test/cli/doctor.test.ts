@@ -59,6 +59,8 @@ it('finds what is stopped, overdue, set aside, closed or unknown, and shows each
   for (const id of ['alice', 'bob', 'carol']) await at.add(id);
   await at.rows(`
     UPDATE calico.customers SET next_sync_at = now() - interval '2 h 1 s' WHERE customer_id = 'alice';
+    UPDATE calico.customers SET next_sync_at = now() - interval '1 d', not_before = now() + interval '1 h'
+      WHERE customer_id = 'carol';
     UPDATE calico.customers SET status = 'forbidden' WHERE customer_id = 'bob';
     UPDATE calico.credentials SET key_id = 'old' WHERE customer_id = 'bob';
     UPDATE calico.credentials SET access_token_ciphertext = refresh_token_ciphertext WHERE customer_id = 'carol';

@@ -94,6 +94,22 @@ test('envelopes, refreshes and tokens too, and answers that are refused for it',
   ]);
 });
 
+test('what a page differs in is kept before the next page is asked for', async () => {
+  const keptAt: number[] = [];
+  const world = await createWorld({
+    settings: { pageLimit: 1 },
+    sandbox: {
+      onRequest: async ({ endpoint }) => {
+        if (endpoint === 'transactions') keptAt.push((await driftOf(world)).length);
+      },
+    },
+  });
+  world.data.add('transactions', 'alice', ...sends(3, (index) => ({ [`new${index}`]: 1 })));
+  await world.addCustomer('alice');
+  await world.sync('alice');
+  expect(keptAt).toEqual([0, 1, 2]);
+});
+
 test('as many names as there are ids are a bounded number of rows, and none is uncounted', async () => {
   const world = await createWorld({ settings: { pageLimit: 1 } });
   const names = (from: number) =>

@@ -1,3 +1,16 @@
+CREATE TABLE "calico"."contract_drift" (
+	"endpoint" text NOT NULL,
+	"path" text NOT NULL,
+	"kind" text NOT NULL,
+	"detail" text DEFAULT '' NOT NULL,
+	"sample" text,
+	"count" bigint NOT NULL,
+	"first_seen_at" timestamp with time zone DEFAULT now() NOT NULL,
+	"last_seen_at" timestamp with time zone DEFAULT now() NOT NULL,
+	"first_run_id" uuid NOT NULL,
+	CONSTRAINT "contract_drift_endpoint_path_kind_detail_pk" PRIMARY KEY("endpoint","path","kind","detail")
+);
+--> statement-breakpoint
 CREATE TABLE "calico"."event_outbox" (
 	"seq" bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY (sequence name "calico"."event_outbox_seq_seq" INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1),
 	"event_id" uuid DEFAULT gen_random_uuid() NOT NULL,

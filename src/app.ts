@@ -1,20 +1,16 @@
 /** Composition root: opens what the configuration names and closes it last in, first out. */
 import type { Logger } from 'pino';
+import { startEvents } from './app/events.ts';
 import { createCalicoClient } from './calico/client.ts';
 import type { Config } from './config.ts';
 import { type Database, openDatabase } from './db/client.ts';
 import { listDueCustomers } from './db/customers.ts';
-import { announceExpiring } from './db/expiring.ts';
 import { countPendingMigrations } from './db/migrate.ts';
-import { openOutbox, pruneEvents } from './db/outbox.ts';
-import { startDeliveries } from './ops/deliveries.ts';
-import { type Loop, startLoop } from './ops/loop.ts';
-import { createWebhook } from './ops/webhook.ts';
 import { openQueueConnection } from './queue/connection.ts';
 import { openSyncQueue, type SyncQueue } from './queue/enqueue.ts';
-import { outageLog } from './queue/outage.ts';
 import { startTick } from './queue/tick.ts';
 import { startSyncWorker } from './queue/worker.ts';
+import type { TokenSource } from './sync/access-token.ts';
 import { runSync } from './sync/run-sync.ts';
 import type { SyncDeps } from './sync/turn.ts';
 
@@ -115,42 +111,11 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
   }
 }
 
-const HOUSEKEEPING_MS = 60 * 60_000;
-/** Rows a transaction. */
-const CHUNK = 1_000;
-/** Standard Webhooks recommends 15 to 30 seconds. */
-const WEBHOOK_TIMEOUT_MS = 15_000;
-
-/** Keeps the outbox small and says which credentials end soon; where a webhook is set, delivers to it. */
-function startEvents({ events }: WorkerConfig, db: Database, log: Logger): Loop {
-  const { EVENTS_WEBHOOK_URL: url, EVENTS_WEBHOOK_SECRET: secrets } = events;
-  const housekeeping = startLoop({
-    everyMs: HOUSEKEEPING_MS,
-    outage: outageLog(log, 'housekeeping'),
-    once: async () => {
-      const announced = await db.transaction(({ orm }) => announceExpiring(orm, CHUNK));
-      const { removed, undelivered } = await db.run((orm) => pruneEvents(orm, CHUNK));
-      if (undelivered > 0 && url)
-        log.warn({ undelivered }, 'events that were never delivered are too old now');
-      return announced === CHUNK || removed === CHUNK;
-    },
-  });
-  if (!url || !secrets) return housekeeping;
-  const deliveries = startDeliveries({
-    outbox: openOutbox(db),
-    send: createWebhook({ url, secrets, timeoutMs: WEBHOOK_TIMEOUT_MS, now: Date.now }),
-    log,
-    outboxOutage: outageLog(log, 'outbox'),
-    webhookOutage: outageLog(log, 'webhook'),
-  });
-  return {
-    stop: async (graceMs) => {
-      await Promise.all([housekeeping.stop(graceMs), deliveries.stop(graceMs)]);
-    },
-  };
-}
-
-function syncDeps({ calico, credentials, sync }: WorkerConfig, db: Database, log: Logger): SyncDeps {
+/** Calico in a customer's name, with its tokens where they are stored. */
+export function openCalico(
+  { calico, credentials }: Config<'calico' | 'credentials'>,
+  db: Database,
+): TokenSource {
   const client = createCalicoClient({
     apiUrl: calico.CALICO_API_URL,
     authUrl: calico.CALICO_AUTH_URL,
@@ -158,11 +123,14 @@ function syncDeps({ calico, credentials, sync }: WorkerConfig, db: Database, log
     maxBodyBytes: calico.CALICO_MAX_BODY_BYTES,
     now: Date.now,
   });
+  const oauth = { clientId: calico.CALICO_CLIENT_ID, clientSecret: calico.CALICO_CLIENT_SECRET };
+  return { db, client, oauth, keys: credentials.CREDENTIALS_KEYS, now: Date.now };
+}
+
+function syncDeps(config: WorkerConfig, db: Database, log: Logger): SyncDeps {
+  const { sync } = config;
   return {
-    db,
-    client,
-    oauth: { clientId: calico.CALICO_CLIENT_ID, clientSecret: calico.CALICO_CLIENT_SECRET },
-    keys: credentials.CREDENTIALS_KEYS,
+    ...openCalico(config, db),
     settings: {
       pageLimit: sync.CALICO_PAGE_LIMIT,
       slicePages: sync.SLICE_PAGES,
@@ -175,7 +143,6 @@ function syncDeps({ calico, credentials, sync }: WorkerConfig, db: Database, log
       keepRaw: sync.KEEP_RAW,
     },
     log,
-    now: Date.now,
     random: Math.random,
   };
 }

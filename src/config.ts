@@ -9,10 +9,13 @@ import type { KeyRing } from './db/vault.ts';
 
 /** Settings that are missing or wrong, a line each. */
 export class ConfigError extends Error {
+  readonly faults: readonly string[];
+
   constructor(faults: readonly string[]) {
     const title = faults.length === 1 ? 'A setting is wrong' : `${faults.length} settings are wrong`;
     super(`${title}:\n${faults.map((fault) => `  ${fault}`).join('\n')}\nSee "Settings" in README.md.`);
     this.name = 'ConfigError';
+    this.faults = faults;
   }
 }
 

@@ -196,7 +196,7 @@ function describeCode(code: number, httpStatus: number): string {
 }
 
 /** fetch says only "fetch failed"; its cause has the system's code. */
-function describeBroken(error: unknown): string {
+export function describeBroken(error: unknown): string {
   if (error instanceof BodyTooLarge) return error.message;
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   if (!(cause instanceof Error)) return 'the request failed';

@@ -12,6 +12,7 @@
  *
  * To correct a name: change it here (the property on the left is the wire's), then `npm test`. To correct a meaning
  * (which way `input` points): sync/normalize. Unknown fields are kept in `raw`; unknown enum values are kept as text.
+ * What is in no schema here is reported as drift (drift.ts), with `calico-sync doctor`.
  */
 import { z } from 'zod';
 import { parseDecimal } from './decimal.ts';
@@ -43,6 +44,10 @@ export function pageQuery({ cursor, limit, startTime }: PageQuery): Record<strin
 
 const jsonNumber = z.custom<JsonNumber>((value) => JSON.isRawJSON(value), 'Invalid input: expected number');
 const text = z.string().nullish();
+/** Known to be there, and nobody reads it: whatever it is, its record is fine. */
+const unread = z.unknown().optional();
+/** One of these, or a word that we do not know yet. */
+const oneOf = (known: readonly string[]) => z.union([z.enum(known), z.string()]);
 
 /** A decimal as text for `numeric`, exactly what was sent: a JSON string or number, at most 78 digits, 30 of them decimals. */
 const decimal = z.union([z.string(), jsonNumber]).transform((value, context) => {
@@ -96,6 +101,7 @@ const currencyValue = z.looseObject({ amount: decimal, currency: z.string() });
 
 const assetAmount = z.looseObject({
   asset_symbol: z.string(),
+  asset_name: unread,
   contract_address: text,
   amount,
   value: currencyValue.nullish(),
@@ -109,10 +115,20 @@ const feeItem = z.looseObject({
   value: currencyValue.nullish(),
 });
 
+/** The six shapes (names documented). */
+export const KINDS = [
+  'send',
+  'receive',
+  'input_only',
+  'output_only',
+  'input_output',
+  'uncategorized',
+] as const;
+
 /** One transaction of any shape; which sides its kind must have is checked where the kind is decided. */
 export const transaction = z.looseObject({
   transaction_id: z.string().min(1),
-  kind: text, // the discriminator; where missing or unknown, the shape tells
+  kind: oneOf(KINDS).nullish(), // the discriminator; where missing or unknown, the shape tells
   provider_id: z.string().min(1), // documented
   account_id: text,
   timestamp,
@@ -121,7 +137,7 @@ export const transaction = z.looseObject({
   output: assetAmount.nullish(), // left it
   from_address: text,
   to_address: text,
-  fees: z.looseObject({ items: z.array(feeItem) }).nullish(),
+  fees: z.looseObject({ items: z.array(feeItem), total: unread }).nullish(),
   hash: text,
   network: text,
   description: text,
@@ -133,6 +149,7 @@ export const assetPosition = z.looseObject({
   provider_id: z.string().min(1),
   account_id: text,
   asset_symbol: z.string(),
+  asset_name: unread,
   network: text,
   contract_address: text,
   quantity: decimal,
@@ -159,7 +176,7 @@ const errors = z
     })),
   );
 
-const page = z.looseObject({ next_cursor: text, has_more: z.boolean().nullish() }).nullish();
+const page = z.looseObject({ next_cursor: text, has_more: z.boolean().nullish(), limit: unread }).nullish();
 
 /** Where each stream's records lie in an answer: also the path on which the quarantine finds their source text. */
 export const RECORDS_PATH = { assets: ['data', 'assets'], transactions: ['data', 'transactions'] } as const;
@@ -171,7 +188,10 @@ export const assetsAnswer = z
 export const transactionsAnswer = z
   .looseObject({ data: z.looseObject({ transactions: z.array(z.unknown()) }), page, errors })
   .transform((body) => ({ records: body.data.transactions, page: body.page, errors: body.errors }));
-export const refreshAnswer = z.looseObject({ data: z.looseObject({}), errors });
+export const refreshAnswer = z.looseObject({
+  data: z.looseObject({ status: unread, refreshed_at: unread }),
+  errors,
+});
 
 /** The body's `code`, where it is an integer; it wins over the HTTP status (response-codes.md). */
 export const errorCode = z
@@ -210,6 +230,8 @@ const seconds = z
 export const tokenAnswer = z.looseObject({
   access_token: z.string().min(1),
   refresh_token: text,
+  token_type: unread,
+  scope: unread,
   expires_in: seconds.nullish().catch(null),
   refresh_token_expires_in: seconds.nullish().catch(null), // not in RFC 6749; some servers send it
 });

@@ -19,6 +19,7 @@ export function createProgram(): Command {
   addServices(program);
   addCustomers(program.command('customers').description('who is synced'));
   addRuns(program);
+  addDiagnosis(program);
   return program;
 }
 
@@ -113,4 +114,22 @@ function addRuns(program: Command): void {
     .option('--limit <n>', 'how many', wholeNumber(1, 10_000), 20)
     .option(...json)
     .action(async (customerId, options) => (await import('./runs.ts')).list(customerId ?? null, options));
+}
+
+function addDiagnosis(program: Command): void {
+  program
+    .command('why')
+    .description('what happened to a customer, what happens next, and the one command that would help')
+    .argument(...id)
+    .option(...json)
+    .action(async (customerId, options) => (await import('./why.ts')).why(customerId, options));
+  program
+    .command('doctor')
+    .description('check everything that a sync needs, each with the next step where it is not well')
+    .option('--live <id>', 'compare what Calico answers for this customer with the contract, field by field')
+    .option(...json)
+    .action(async ({ live, ...options }) => {
+      if (live === undefined) await (await import('./doctor.ts')).runDoctor(options);
+      else await (await import('./doctor-live.ts')).runDoctorLive(live, options);
+    });
 }

@@ -1,4 +1,4 @@
-import { eq, sql } from 'drizzle-orm';
+import { asc, eq, gt, sql } from 'drizzle-orm';
 import type { Orm } from './client.ts';
 import { credentials } from './schema-sync.ts';
 import { type KeyRing, open, seal } from './vault.ts';
@@ -73,3 +73,37 @@ function decrypt(keys: KeyRing, [row]: (typeof credentials.$inferSelect)[]): Cre
 }
 
 const owner = (customerId: string, token: 'access' | 'refresh') => `${token}:${customerId}`;
+
+/** How many customers' tokens name a key, and how many of those do not open with the ring's key of that id. */
+export type KeyUse = { keyId: string; customers: number; closed: number };
+
+const CHUNK = 1_000;
+
+/** Opens every stored token, and keeps none; by key id. */
+export async function tryKeys(orm: Orm, keys: KeyRing): Promise<KeyUse[]> {
+  const uses = new Map<string, KeyUse>();
+  for (let after = ''; ; ) {
+    const rows = await orm
+      .select()
+      .from(credentials)
+      .where(gt(credentials.customerId, after))
+      .orderBy(asc(credentials.customerId))
+      .limit(CHUNK);
+    for (const row of rows) {
+      const use = uses.get(row.keyId) ?? { keyId: row.keyId, customers: 0, closed: 0 };
+      use.customers++;
+      if (!opens(keys, row)) use.closed++;
+      uses.set(row.keyId, use);
+    }
+    if (rows.length < CHUNK) return [...uses.values()].sort((a, b) => a.keyId.localeCompare(b.keyId));
+    after = rows.at(-1)?.customerId ?? after;
+  }
+}
+
+function opens(keys: KeyRing, row: typeof credentials.$inferSelect): boolean {
+  try {
+    return decrypt(keys, [row]) !== null;
+  } catch {
+    return false;
+  }
+}

@@ -20,6 +20,8 @@ export interface SyncQueue {
   counts(): Promise<QueueCounts>;
   /** What an operator should change on the queue's server; empty when all is well. */
   warnings(): Promise<string[]>;
+  /** What it runs on, with its version where that is the queue's own matter. */
+  server(): Promise<string>;
   /** Ends within `graceMs` (1 s), whether the queue answers or not. */
   close(graceMs?: number): Promise<void>;
 }
@@ -75,6 +77,7 @@ export async function openSyncQueue(options: {
     counts: () =>
       answer(queue.getJobCounts('waiting', 'active', 'delayed', 'failed')) as Promise<QueueCounts>,
     warnings,
+    server: () => answer(readServer(queue.getBackend())),
     close,
   };
 }
@@ -95,6 +98,12 @@ function jobFor(customerId: string): { name: string; data: JobData; opts: BulkJo
       removeOnFail: { age: 24 * 60 * 60, count: 1_000 },
     },
   };
+}
+
+async function readServer(backend: IQueueBackend): Promise<string> {
+  if (!(backend instanceof RedisQueueBackend)) return 'Postgres';
+  const info = await (await backend.client).info();
+  return `Redis ${/^redis_version:(\S+)/m.exec(info)?.[1] ?? 'of an unknown version'}`;
 }
 
 async function readWarnings(backend: IQueueBackend): Promise<string[]> {

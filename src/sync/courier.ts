@@ -3,9 +3,8 @@ import { type Endpoint, refreshAnswer } from '../calico/contract.ts';
 import { CalicoError } from '../calico/errors.ts';
 import { fetchPage, type Page, type PageRequest } from '../calico/pages.ts';
 import { decide } from '../calico/response-codes.ts';
-import { type AccessToken, accessToken } from './access-token.ts';
+import { type AccessToken, accessToken, type TokenSource } from './access-token.ts';
 import { downIn } from './providers.ts';
-import type { SyncDeps } from './turn.ts';
 
 /** Asks Calico in one customer's name. */
 export type Courier = {
@@ -22,7 +21,7 @@ const MAX_ROUNDS = 3;
  * Puts the bearer on requests: fetched before it ends, refreshed when it is refused, and then the same request again.
  * Every other failure is the caller's.
  */
-export function createCourier(deps: SyncDeps, customerId: string, signal: AbortSignal): Courier {
+export function createCourier(deps: TokenSource, customerId: string, signal: AbortSignal): Courier {
   let held: AccessToken | null = null;
   let lastBearer: string | null = null;
 

@@ -13,6 +13,7 @@ import { endRun, noteInRun, openRun, readReceipts } from '../db/runs.ts';
 import { markProvidersDown, markProvidersUp } from '../db/set-aside.ts';
 import { commitPage } from './commit-page.ts';
 import { createCourier } from './courier.ts';
+import { keepDrift, watchDrift } from './drift.ts';
 import { keepLease } from './keep-lease.ts';
 import type { Outcome } from './outcome.ts';
 import { downIn, UNNAMED, union } from './providers.ts';
@@ -36,6 +37,7 @@ export async function runSync(deps: SyncDeps, customerId: string, stop: AbortSig
     return await settleFailure(deps, log, turn, error);
   } finally {
     turn?.keptLease.release();
+    if (turn) await keepDrift(turn);
   }
 }
 
@@ -53,13 +55,15 @@ async function takeTurn(
   });
   if (!taken) return null;
   const keptLease = keepLease(deps.db, taken.lease, leaseMs, stop);
-  const courier = createCourier(deps, customerId, keptLease.signal);
+  const drift = watchDrift(deps.client);
+  const courier = createCourier({ ...deps, client: drift.client }, customerId, keptLease.signal);
   return {
     ...taken,
     deps,
     log: log.child({ runId: taken.run.runId }),
     keptLease,
     courier,
+    drift,
     stop,
     pagesLeft: slicePages,
   };
@@ -122,6 +126,7 @@ async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outcome | n
     const counts = await commitPage(deps.db, { lease, run: turn.run, stream, pass: at, page, keepRaw });
     turn.log.debug({ stream: stream.name, page: at.pagesDone, ...counts }, 'page committed');
     noteProgress(turn, page);
+    await keepDrift(turn);
     if (page.nextCursor === null) return null;
     at = { ...at, cursor: page.nextCursor, pagesDone: at.pagesDone + 1 };
     if (turn.stop.aborted) return stopped(turn);

@@ -6,6 +6,7 @@ import type { Lease } from '../db/leases.ts';
 import { type Run, suspendRun } from '../db/runs.ts';
 import type { KeyRing } from '../db/vault.ts';
 import type { Courier } from './courier.ts';
+import type { DriftWatch } from './drift.ts';
 import type { KeptLease } from './keep-lease.ts';
 import type { Outcome } from './outcome.ts';
 
@@ -47,6 +48,7 @@ export type Turn = {
   keptLease: KeptLease;
   run: Run;
   courier: Courier;
+  drift: DriftWatch;
   stop: AbortSignal;
   pagesLeft: number;
 };

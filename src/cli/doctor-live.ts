@@ -1,0 +1,148 @@
+/** `doctor --live <customer>`: what Calico answers for one customer now, compared with the contract field by field. */
+import { openCalico } from '../app.ts';
+import type { CalicoClient } from '../calico/client.ts';
+import { compareAnswer, type Finding } from '../calico/compare.ts';
+import { type Endpoint, RECORDS_PATH } from '../calico/contract.ts';
+import { CalicoError } from '../calico/errors.ts';
+import { isObject } from '../calico/json.ts';
+import { RESPONSE_RULES, situationOf } from '../calico/response-codes.ts';
+import type { Orm } from '../db/client.ts';
+import { readExpiry } from '../db/credentials.ts';
+import { findCustomer } from '../db/customers.ts';
+import { type Courier, createCourier } from '../sync/courier.ts';
+import { unknownCustomer } from './customers.ts';
+import { driftRemark } from './doctor-checks.ts';
+import { failure } from './explain.ts';
+import { count, shellWord } from './format.ts';
+import { type Colour, plain, say, sayJson, sayTable } from './output.ts';
+import { settings, withDatabase } from './session.ts';
+
+/** What one endpoint answered. `records` null: its answers hold none. */
+type Look = { endpoint: Endpoint; records: number | null; problem: string | null; findings: Finding[] };
+
+/**
+ * Asks each endpoint once in the customer's name, writes no row but a token that had to be refreshed, and fails where an
+ * endpoint did not answer or its answer would be refused.
+ */
+export async function runDoctorLive(customerId: string, { json }: { json?: boolean }): Promise<void> {
+  const config = settings('database', 'credentials', 'calico', 'sync');
+  const looks = await withDatabase(config, async (db) => {
+    await db.run((orm) => refuseWithoutTokens(orm, customerId));
+    const source = openCalico(config, db);
+    const answers = new Map<Endpoint, Pick<Look, 'records' | 'findings'>>();
+    const client = watched(source.client, answers);
+    const courier = createCourier({ ...source, client }, customerId, new AbortController().signal);
+    const problems = await askAll(courier, config.sync.CALICO_PAGE_LIMIT);
+    const endpoints = new Set([...problems.keys(), ...answers.keys()]);
+    return [...endpoints].map(
+      (endpoint): Look => ({
+        endpoint,
+        problem: problems.get(endpoint) ?? null,
+        ...(answers.get(endpoint) ?? { records: null, findings: [] }),
+      }),
+    );
+  });
+  if (json) sayJson({ customerId, endpoints: looks });
+  else for (const look of looks) sayLook(look);
+  const bad = looks.filter((look) => look.problem !== null || look.findings.some(isBreaking));
+  if (bad.length > 0) {
+    throw failure(
+      `${bad.map(({ endpoint }) => endpoint).join(', ')}: not what the contract says. Next: correct the lines named here, then npm test`,
+    );
+  }
+}
+
+async function refuseWithoutTokens(orm: Orm, customerId: string): Promise<void> {
+  if (!(await findCustomer(orm, customerId))) throw unknownCustomer(customerId);
+  if (await readExpiry(orm, customerId)) return;
+  throw failure(
+    `There are no tokens for ${plain(customerId)}. Next: calico-sync customers add ${shellWord(customerId)}`,
+  );
+}
+
+/** Compares each success with the contract as it passes; of several the last counts. */
+function watched(
+  client: CalicoClient,
+  answers: Map<Endpoint, Pick<Look, 'records' | 'findings'>>,
+): CalicoClient {
+  return {
+    send: async (request) => {
+      const answer = await client.send(request);
+      const findings = compareAnswer(request, answer.body);
+      answers.set(request.endpoint, { records: countRecords(request.endpoint, answer.body), findings });
+      return answer;
+    },
+  };
+}
+
+/** Every endpoint once; what keeps one from an answer does not keep the others, unless it is the token. */
+async function askAll(courier: Courier, limit: number): Promise<Map<Endpoint, string | null>> {
+  const page = { cursor: null, limit, startTime: null };
+  const asked = new Map<Endpoint, () => Promise<unknown>>([
+    ['refreshAssets', () => courier.refresh('refreshAssets')],
+    ['refreshTransactions', () => courier.refresh('refreshTransactions')],
+    ['assets', () => courier.page({ ...page, endpoint: 'assets' })],
+    ['transactions', () => courier.page({ ...page, endpoint: 'transactions' })],
+  ]);
+  const problems = new Map<Endpoint, string | null>();
+  for (const [endpoint, ask] of asked) {
+    try {
+      await ask();
+      problems.set(endpoint, null);
+    } catch (error) {
+      if (!(error instanceof CalicoError)) throw error;
+      const { failure: happened } = error;
+      const rule = RESPONSE_RULES[situationOf(happened)][happened.endpoint];
+      problems.set(happened.endpoint, `${rule.sentence} (${error.message})`);
+      if (happened.endpoint === 'token') break;
+    }
+  }
+  return problems;
+}
+
+function countRecords(endpoint: Endpoint, body: unknown): number | null {
+  if (endpoint !== 'assets' && endpoint !== 'transactions') return null;
+  let at = body;
+  for (const key of RECORDS_PATH[endpoint]) at = isObject(at) ? at[key] : undefined;
+  return Array.isArray(at) ? at.length : null;
+}
+
+/** Differences for which a record or an answer is refused. */
+function isBreaking({ kind }: Finding): boolean {
+  return kind === 'missing_field' || kind === 'type_changed';
+}
+
+const WORDS: Record<Exclude<Finding['kind'], 'never_there'>, { words: string; colour: Colour }> = {
+  missing_field: { words: 'missing', colour: 'red' },
+  type_changed: { words: 'differently typed', colour: 'red' },
+  unknown_value: { words: 'new value', colour: 'yellow' },
+  unknown_field: { words: 'new', colour: 'yellow' },
+  more: { words: 'more of the same', colour: 'yellow' },
+};
+
+type Difference = Finding & { kind: keyof typeof WORDS };
+const isDifference = (finding: Finding): finding is Difference => finding.kind !== 'never_there';
+
+function sayLook({ endpoint, records, problem, findings }: Look): void {
+  const differences = findings.filter(isDifference);
+  const verdict = differences.length === 0 ? 'as the contract says' : count(differences.length, 'difference');
+  const looked = records === null ? '' : `, ${count(records, 'record')} looked at`;
+  say(`${endpoint}: ${problem === null ? `${verdict}${looked}.` : plain(problem)}`);
+  if (differences.length > 0) {
+    sayTable<Difference>(
+      [
+        { title: '', cell: () => '' },
+        { title: 'what', cell: ({ kind }) => WORDS[kind].words, colour: ({ kind }) => WORDS[kind].colour },
+        { title: 'where', cell: ({ path }) => path || 'the answer' },
+        { title: 'times', cell: (difference) => String(difference.count), align: 'right' },
+        { title: 'change', cell: ({ file, line }) => `${file}:${line}` },
+      ],
+      differences,
+      driftRemark,
+    );
+  }
+  const unseen = findings.filter((finding) => !isDifference(finding));
+  if (unseen.length === 0) return;
+  const places = unseen.map(({ path, line }) => `${path} (line ${line})`).join(', ');
+  say(`  in the contract, and in none of this: ${places}`);
+}

@@ -19,6 +19,7 @@ export function createProgram(): Command {
   addServices(program);
   addCustomers(program.command('customers').description('who is synced'));
   addRuns(program);
+  addRemovals(program.command('removals').description('rows gone at Calico whose removal is held back'));
   return program;
 }
 
@@ -113,4 +114,24 @@ function addRuns(program: Command): void {
     .option('--limit <n>', 'how many', wholeNumber(1, 10_000), 20)
     .option(...json)
     .action(async (customerId, options) => (await import('./runs.ts')).list(customerId ?? null, options));
+}
+
+function addRemovals(removals: Command): void {
+  const hold = ['<id>', 'the hold’s id, from removals list'] as const;
+  removals
+    .command('list')
+    .description('what waits for a decision, and why it was held')
+    .option('--all', 'decided and superseded ones too')
+    .option(...json)
+    .action(async (options) => (await import('./removals.ts')).list(options));
+  removals
+    .command('approve')
+    .description('mark the held rows removed, but for those that came back')
+    .argument(...hold)
+    .action(async (holdId) => (await import('./removals.ts')).approve(holdId));
+  removals
+    .command('reject')
+    .description('keep the held rows, and ask no more about them')
+    .argument(...hold)
+    .action(async (holdId) => (await import('./removals.ts')).reject(holdId));
 }

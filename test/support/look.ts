@@ -63,6 +63,9 @@ type Counters = Pick<
   | 'unchanged'
   | 'duplicates'
   | 'quarantined'
+  | 'removed'
+  | 'held'
+  | 'removalNote'
   | 'complete'
   | 'balanced'
 >;
@@ -74,7 +77,8 @@ export async function receiptOf(
   stream: 'assets' | 'transactions',
 ): Promise<Counters> {
   const [receipt] = await world.rows<Counters>(
-    `SELECT pages, fetched, inserted, updated, unchanged, duplicates, quarantined, complete, balanced
+    `SELECT pages, fetched, inserted, updated, unchanged, duplicates, quarantined, removed, held, removal_note AS "removalNote",
+       complete, balanced
      FROM calico.sync_run_streams WHERE run_id = $1 AND stream = $2`,
     [runId, stream],
   );

@@ -102,7 +102,7 @@ function selectHolds(orm: Orm, which: SQL | undefined) {
       state: STATE,
       remainingRows: sql<number>`(SELECT count(*)::int ${rowsOfHold})`,
       examples: sql<string[][]>`(SELECT coalesce(json_agg(record_key), '[]') FROM (
-        SELECT record_key ${rowsOfHold} ORDER BY record_key LIMIT 3) AS some)`,
+        SELECT record_key ${rowsOfHold} ORDER BY record_key LIMIT 3) AS first_rows)`,
     })
     .from(heldRemovals)
     .where(which)

@@ -4,6 +4,7 @@ import { requestSync } from '../../src/db/customers.ts';
 import { approveHold, listHolds, rejectHold } from '../../src/db/held-removals.ts';
 import { receiptOf, runsOf } from '../support/look.ts';
 import { position, sends } from '../support/records.ts';
+import { waitFor } from '../support/wait-for.ts';
 import { createWorld, type World } from '../support/world.ts';
 
 const RECORDS = sends(400);
@@ -193,9 +194,9 @@ test('approving and a page that is being committed wait for each other', async (
   const page = await world.database.pool.connect();
   await page.query("BEGIN; SELECT FROM calico.customers WHERE customer_id = 'alice' FOR UPDATE");
   const approving = approve(world, holdId);
-  const waits =
+  const waiting =
     "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-  while ((await world.rows(waits)).length === 0);
+  await waitFor(async () => (await world.rows(waiting)).length > 0, { describe: 'approving to wait' });
   await page.query("DELETE FROM calico.held_removal_rows WHERE record_key[2] = 't007'; COMMIT");
   page.release();
   expect(await approving).toMatchObject({ rows: 24 });

@@ -65,7 +65,7 @@ async function liveThrough(world: World, seed: number, tally: Tally): Promise<vo
   const draw = drawsFrom(seed);
   const history: History = { world, draw, customerId, items: { assets: [], transactions: [] }, tally };
   world.data.addCustomer(customerId);
-  const size = () => (draw(4) === 0 ? 22 + draw(20) : 1 + draw(12));
+  const size = () => (draw(3) === 0 ? 24 + draw(16) : 1 + draw(10));
   for (const stream of STREAMS) for (let left = size(); left > 0; left--) addItem(history, stream, true);
   await world.addCustomer(customerId);
   await world.syncToEnd(customerId);
@@ -101,7 +101,7 @@ async function takeStep(history: History): Promise<string> {
 /** Records come, go and come back; now and then most go at once, or one cannot be read. */
 function changeCalico(history: History, stream: StreamName, mode: 'full' | 'incremental'): void {
   const { draw, items } = history;
-  const isMass = draw(6) === 0;
+  const isMass = draw(4) === 0;
   for (const item of items[stream]) {
     const isAnchor = stream === 'transactions' && item.index === 0;
     // What an incremental pass cannot see does not come back before it: whether it is seen would be another promise's.

@@ -63,9 +63,6 @@ type Counters = Pick<
   | 'unchanged'
   | 'duplicates'
   | 'quarantined'
-  | 'removed'
-  | 'held'
-  | 'removalNote'
   | 'complete'
   | 'balanced'
 >;
@@ -77,13 +74,26 @@ export async function receiptOf(
   stream: 'assets' | 'transactions',
 ): Promise<Counters> {
   const [receipt] = await world.rows<Counters>(
-    `SELECT pages, fetched, inserted, updated, unchanged, duplicates, quarantined, removed, held, removal_note AS "removalNote",
-       complete, balanced
+    `SELECT pages, fetched, inserted, updated, unchanged, duplicates, quarantined, complete, balanced
      FROM calico.sync_run_streams WHERE run_id = $1 AND stream = $2`,
     [runId, stream],
   );
   if (!receipt) throw new Error(`run ${runId} has no receipt for ${stream}`);
   return receipt;
+}
+
+/** What a run's receipt says of the rows that its pass of a stream did not see. */
+export async function removalsOf(
+  world: World,
+  runId: string,
+  stream: 'assets' | 'transactions',
+): Promise<{ removed: number; held: number; note: string | null }> {
+  const [said] = await world.rows<{ removed: number; held: number; note: string | null }>(
+    'SELECT removed, held, removal_note AS note FROM calico.sync_run_streams WHERE run_id = $1 AND stream = $2',
+    [runId, stream],
+  );
+  if (!said) throw new Error(`run ${runId} has no receipt for ${stream}`);
+  return said;
 }
 
 /** Fetched pages by endpoint and cursor, with how often each was asked for. */

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { requestSync } from '../../src/db/customers.ts';
 import { approveHold, listHolds, rejectHold } from '../../src/db/held-removals.ts';
-import { receiptOf, runsOf } from '../support/look.ts';
+import { removalsOf, runsOf } from '../support/look.ts';
 import { position, sends } from '../support/records.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { createWorld, type World } from '../support/world.ts';
@@ -28,7 +28,7 @@ async function fullSync(world: World, customerId = 'alice'): Promise<object> {
   await world.makeDue(customerId);
   await world.syncToEnd(customerId);
   const run = (await runsOf(world, customerId)).at(-1);
-  const { removed, held } = await receiptOf(world, run?.run_id ?? '', 'transactions');
+  const { removed, held } = await removalsOf(world, run?.run_id ?? '', 'transactions');
   return { status: run?.status, removed, held };
 }
 

@@ -20,6 +20,7 @@ export function createProgram(): Command {
   addCustomers(program.command('customers').description('who is synced'));
   addRuns(program);
   addDiagnosis(program);
+  addRemovals(program.command('removals').description('rows gone at Calico whose removal is held back'));
   return program;
 }
 
@@ -132,4 +133,24 @@ function addDiagnosis(program: Command): void {
       if (live === undefined) await (await import('./doctor.ts')).runDoctor(options);
       else await (await import('./doctor-live.ts')).runDoctorLive(live, options);
     });
+}
+
+function addRemovals(removals: Command): void {
+  const hold = ['<id>', 'the hold’s id, from removals list'] as const;
+  removals
+    .command('list')
+    .description('what waits for a decision, and why it was held')
+    .option('--all', 'decided and superseded ones too')
+    .option(...json)
+    .action(async (options) => (await import('./removals.ts')).list(options));
+  removals
+    .command('approve')
+    .description('mark the held rows removed, but for those that came back')
+    .argument(...hold)
+    .action(async (holdId) => (await import('./removals.ts')).approve(holdId));
+  removals
+    .command('reject')
+    .description('keep the held rows, and ask no more about them')
+    .argument(...hold)
+    .action(async (holdId) => (await import('./removals.ts')).reject(holdId));
 }

@@ -27,8 +27,10 @@ export async function list(
   if (json) return sayJson(runs);
   if (runs.length === 0) return say('There are no runs yet.');
   const now = Date.now();
-  const sum = (run: RunWithReceipts, column: 'pages' | 'fetched' | 'inserted' | 'updated' | 'quarantined') =>
-    String(run.streams.reduce((total, receipt) => total + receipt[column], 0));
+  const sum = (
+    run: RunWithReceipts,
+    column: 'pages' | 'fetched' | 'inserted' | 'updated' | 'quarantined' | 'removed' | 'held',
+  ) => String(run.streams.reduce((total, receipt) => total + receipt[column], 0));
   sayTable<RunWithReceipts>(
     [
       { title: 'customer', cell: (run) => shorten(run.customerId) },
@@ -41,6 +43,8 @@ export async function list(
       { title: 'new', cell: (run) => sum(run, 'inserted'), align: 'right' },
       { title: 'changed', cell: (run) => sum(run, 'updated'), align: 'right' },
       { title: 'quarantined', cell: (run) => sum(run, 'quarantined'), align: 'right' },
+      { title: 'removed', cell: (run) => sum(run, 'removed'), align: 'right' },
+      { title: 'held', cell: (run) => sum(run, 'held'), align: 'right' },
     ],
     runs,
     (run) => run.reason,
@@ -53,7 +57,17 @@ export function receiptLine(receipt: Receipt): string {
   const parts = { inserted, updated, unchanged, duplicates, quarantined };
   const sum = Object.entries(parts).map(([name, number]) => `${number} ${name}`);
   const verdict = receipt.complete ? (receipt.balanced ? 'complete' : 'DOES NOT BALANCE') : 'not at its end';
-  return `${stream}: ${pages} pages, ${fetched} fetched = ${sum.join(' + ')}; ${verdict}`;
+  return `${stream}: ${pages} pages, ${fetched} fetched = ${sum.join(' + ')}; ${verdict}${goneFrom(receipt)}`;
+}
+
+/** What the pass did not see, where there is anything to say of it. */
+function goneFrom({ removed, held, removalNote }: Receipt): string {
+  const parts = [
+    ...(removed > 0 ? [`${removed} removed`] : []),
+    ...(held > 0 ? [`${held} removals held`] : []),
+    ...(removalNote === null ? [] : [removalNote]),
+  ];
+  return parts.map((part) => `; ${part}`).join('');
 }
 
 export function runColour(status: RunStatus): Colour | null {

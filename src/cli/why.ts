@@ -31,8 +31,7 @@ async function readFacts(orm: Orm, customerId: string): Promise<Facts> {
     hasCredentials: (await readExpiry(orm, customerId)) !== null,
     run: run ? { ...run, streams: await readReceipts(orm, run.runId) } : null,
     ...(await readOpenItems(orm, customerId, run?.runId ?? null)),
-    // Nobody holds removals or pauses the fleet yet.
-    heldRemovals: 0,
+    // Nobody pauses the fleet yet.
     fleetPause: null,
   };
 }

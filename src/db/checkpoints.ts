@@ -25,12 +25,15 @@ export function isUnderWay(checkpoint: Checkpoint | null): checkpoint is Pass {
   return checkpoint !== null && checkpoint.passRunId !== null && checkpoint.passMode !== null;
 }
 
-/** Starts a pass at the first cursor; one that was under way is given up. `startTime` null: everything. */
+/**
+ * Starts a pass at the first cursor; one that was under way is given up. `startTime` null: everything. `liveRows`: what
+ * the customer has of the stream now, where the pass is full.
+ */
 export async function beginPass(
   orm: Orm,
   lease: Lease,
   stream: StreamName,
-  pass: { runId: string; mode: RunMode; startTime: Date | null },
+  pass: { runId: string; mode: RunMode; startTime: Date | null; liveRows: number | null },
 ): Promise<Pass> {
   const old = await readCheckpoint(orm, lease.customerId, stream);
   if (isUnderWay(old)) await forgetPages(orm, old.passRunId, stream);
@@ -44,6 +47,7 @@ export async function beginPass(
     passStartTime: pass.startTime,
     passWatermark: null,
     passPartial: false,
+    passLiveRows: pass.liveRows,
     updatedAt: sql`now()`,
   };
   const [row] = await orm
@@ -91,6 +95,7 @@ export async function advance(
           passStartTime: null,
           passWatermark: null,
           passPartial: false,
+          passLiveRows: null,
         }
       : { cursor: page.nextCursor, passWatermark: seen, passPartial: partial };
   const { rowCount } = await orm

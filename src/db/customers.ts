@@ -136,6 +136,7 @@ export async function removeCustomer(orm: Orm, customerId: string, purge: boolea
 
 const PURGED_TABLES = [
   ...['asset_positions', 'asset_position_history', 'transaction_fees', 'quarantined_records', 'dead_letters'],
+  ...['held_removals', 'held_removal_rows'],
   ...TRANSACTION_KINDS.map((kind) => `${kind}_transactions`),
   ...['sync_runs', 'event_outbox'],
 ];

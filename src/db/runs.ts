@@ -66,9 +66,9 @@ export async function openRun(
  */
 async function inheritStreams(orm: Orm, run: Run, killed: Run, syncIntervalMs: number): Promise<void> {
   if (killed.providersDown.length > 0 || killed.mode !== run.mode) return;
-  await orm.execute(sql`INSERT INTO calico.sync_run_streams (run_id, stream, complete, inherited_from)
-    SELECT ${run.runId}::uuid, stream, true, coalesce(inherited_from, run_id) FROM calico.sync_run_streams
-    WHERE run_id = ${killed.runId}::uuid AND complete AND balanced AND quarantined = 0
+  await orm.execute(sql`INSERT INTO calico.sync_run_streams (run_id, stream, complete, inherited_from, removal_note)
+    SELECT ${run.runId}::uuid, stream, true, coalesce(inherited_from, run_id), removal_note FROM calico.sync_run_streams
+    WHERE run_id = ${killed.runId}::uuid AND complete AND balanced AND quarantined = 0 AND held = 0
       AND ${killed.startedAt.toISOString()}::timestamptz > now() - make_interval(secs => ${syncIntervalMs / 1000})`);
 }
 

@@ -113,7 +113,8 @@ export const syncRuns = calico.table(
 
 /**
  * A run's receipt, one row a stream (promise 3). `balanced` is computed by Postgres: nobody can set it. `inherited_from`:
- * the stream was read by that run, whose worker was killed later on; it is not read again.
+ * the stream was read by that run, whose worker was killed later on; it is not read again. `removed`, `held`: live rows
+ * that a full pass did not see; `removal_note`: why it was not asked, or what else there is to say of it.
  */
 export const syncRunStreams = calico.table(
   'sync_run_streams',
@@ -130,6 +131,8 @@ export const syncRunStreams = calico.table(
     duplicates: count('duplicates'),
     quarantined: count('quarantined'),
     removed: count('removed'),
+    held: count('held'),
+    removalNote: text('removal_note'),
     complete: boolean('complete').notNull().default(false),
     inheritedFrom: uuid('inherited_from'),
     balanced: boolean('balanced')
@@ -144,6 +147,7 @@ export const syncRunStreams = calico.table(
  * (NULL: the first page). A commit must name the cursor it came from, so pages form one unbroken chain by induction.
  * `watermark`: the latest transaction time of the last whole pass; `pass_watermark`: the same of this one so far.
  * A pass that a provider was missing from (`pass_partial`) does not move the watermark: its gap is read again.
+ * `pass_live_rows`: the customer's live rows when a full pass began; how many may go is measured by it (promise 6).
  */
 export const checkpoints = calico.table(
   'checkpoints',
@@ -160,6 +164,7 @@ export const checkpoints = calico.table(
     passStartTime: instant('pass_start_time'),
     passWatermark: instant('pass_watermark'),
     passPartial: boolean('pass_partial').notNull().default(false),
+    passLiveRows: integer('pass_live_rows'),
     updatedAt: instant('updated_at').notNull().default(sql`now()`),
   },
   (t) => [primaryKey({ columns: [t.customerId, t.stream] })],

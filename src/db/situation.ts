@@ -1,6 +1,7 @@
 /** What is open about one customer, and about all of them, for whoever asks. Reads only. */
 import { and, count, eq, isNull, sql } from 'drizzle-orm';
 import type { Orm } from './client.ts';
+import { countHeldRows } from './held-removals.ts';
 import { deadLetters, providerStatus, quarantinedRecords } from './schema-aside.ts';
 
 /** The database's clock in milliseconds: every time in it is by this one. */
@@ -16,6 +17,8 @@ export type OpenItems = {
   deadLetter: { id: string; nextStep: string | null } | null;
   providersDown: { providerId: string; cause: string | null; since: Date }[];
   quarantined: number;
+  /** Rows in holds that wait for a decision. */
+  heldRemovals: number;
 };
 
 export async function readOpenItems(orm: Orm, customerId: string, runId: string | null): Promise<OpenItems> {
@@ -45,7 +48,8 @@ export async function readOpenItems(orm: Orm, customerId: string, runId: string 
     .select({ aside: count() })
     .from(quarantinedRecords)
     .where(and(eq(quarantinedRecords.customerId, customerId), isNull(quarantinedRecords.resolvedAt)));
-  return { deadLetter: letter ?? null, providersDown, quarantined: set?.aside ?? 0 };
+  const heldRemovals = await countHeldRows(orm, customerId);
+  return { deadLetter: letter ?? null, providersDown, quarantined: set?.aside ?? 0, heldRemovals };
 }
 
 export type Overview = {

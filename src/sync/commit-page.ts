@@ -8,17 +8,19 @@ import type { Page } from '../calico/pages.ts';
 import { advance, type Pass } from '../db/checkpoints.ts';
 import type { Database, Transaction } from '../db/client.ts';
 import { DatabaseError } from '../db/errors.ts';
+import { releaseSeen } from '../db/held-removals.ts';
 import { holdLease, type Lease } from '../db/leases.ts';
 import { recordPage } from '../db/passes.ts';
 import { addPage, type Counts, noteInRun, type Run } from '../db/runs.ts';
 import { markProvidersDown, type Quarantined, quarantine, resolveQuarantined } from '../db/set-aside.ts';
 import type { PageOwner } from '../db/transactions.ts';
 import { downIn, union } from './providers.ts';
+import { judgeRemovals } from './removals.ts';
 import type { Candidate, PreparedPage, Refused, Stream, StreamWritten } from './streams.ts';
 
 export type PageCommit = {
   lease: Lease;
-  run: Pick<Run, 'runId' | 'attempts' | 'waitingSince' | 'providersDown'>;
+  run: Pick<Run, 'runId' | 'attempts' | 'waitingSince' | 'providersDown' | 'restarted'>;
   stream: Stream;
   pass: Pass;
   page: Page;
@@ -60,6 +62,7 @@ async function commitIn(
   const aside = new Set(refused.map(({ index }) => index));
   const landed = prepared.candidates.filter(({ index }) => !aside.has(index)).map(({ key }) => key);
   await resolveQuarantined(tx, { customerId, stream: stream.name }, landed);
+  await releaseSeen(tx, { customerId, stream: stream.name }, landed);
   await quarantine(tx.orm, { customerId, runId: run.runId, stream: stream.name }, evidence(page, refused));
   if (page.partial) await noteProvidersDown(tx, commit);
 
@@ -72,7 +75,6 @@ async function commitIn(
   const { nextCursor } = page;
   // A provider that could not be refreshed is missing from every page, whatever their codes say.
   const partial = page.partial || run.providersDown.length > 0;
-  await advance(tx.orm, lease, pass, { cursor: page.cursor, nextCursor, latest: prepared.latest, partial });
   const counts: Counts = {
     fetched: page.records.length,
     inserted: written.inserted,
@@ -82,6 +84,8 @@ async function commitIn(
     quarantined: refused.length,
   };
   await addPage(tx.orm, run, stream.name, counts, nextCursor === null);
+  if (nextCursor === null) await judgeRemovals(tx, { customerId, run, pass, partial });
+  await advance(tx.orm, lease, pass, { cursor: page.cursor, nextCursor, latest: prepared.latest, partial });
   return counts;
 }
 

@@ -13,7 +13,7 @@ export type Verdict = Ending & { status: 'succeeded' | 'partial' | 'failed' };
 
 /**
  * Judges a run by its receipts (promise 3): green only where every stream reached its end, everything fetched is
- * accounted for, nothing was set aside and no provider was missing.
+ * accounted for, nothing was set aside or held back and no provider was missing.
  */
 export function judge({ receipts, expected, providersDown }: Account): Verdict {
   const complete = expected.every((name) =>
@@ -31,9 +31,11 @@ export function judge({ receipts, expected, providersDown }: Account): Verdict {
     };
   }
   const quarantined = receipts.reduce((sum, receipt) => sum + receipt.quarantined, 0);
+  const held = receipts.reduce((sum, receipt) => sum + receipt.held, 0);
   const reasons = [
     ...(providersDown.length > 0 ? [`providers down: ${providersDown.join(', ')}`] : []),
     ...(quarantined > 0 ? [`${quarantined} records quarantined`] : []),
+    ...(held > 0 ? [`${held} removals held: calico-sync removals list`] : []),
   ];
   if (reasons.length === 0) return { ...ending, status: 'succeeded', reason: null };
   return { ...ending, status: 'partial', reason: reasons.join('; '), followUp: providersDown.length > 0 };

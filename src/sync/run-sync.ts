@@ -9,6 +9,7 @@ import { decide } from '../calico/response-codes.ts';
 import { beginPass, isUnderWay, type Pass, readCheckpoint } from '../db/checkpoints.ts';
 import { announce, completionOf } from '../db/events.ts';
 import { acquireLease, holdLease } from '../db/leases.ts';
+import { countLiveRows } from '../db/removals.ts';
 import { endRun, noteInRun, openRun, readReceipts } from '../db/runs.ts';
 import { markProvidersDown, markProvidersUp } from '../db/set-aside.ts';
 import { commitPage } from './commit-page.ts';
@@ -186,10 +187,12 @@ function isWorthResuming({ deps, run }: Turn, stream: Stream, pass: Pass): boole
 }
 
 async function startPass({ deps, lease, run }: Turn, stream: Stream, startTime: Date | null): Promise<Pass> {
-  return deps.db.transaction(async ({ orm }) => {
-    await holdLease(orm, lease);
+  return deps.db.transaction(async (tx) => {
+    await holdLease(tx.orm, lease);
     const mode = stream.hasWindow ? run.mode : 'full';
-    return beginPass(orm, lease, stream.name, { runId: run.runId, mode, startTime });
+    const owner = { customerId: lease.customerId, stream: stream.name };
+    const liveRows = mode === 'full' ? await countLiveRows(tx, owner) : null;
+    return beginPass(tx.orm, lease, stream.name, { runId: run.runId, mode, startTime, liveRows });
   });
 }
 

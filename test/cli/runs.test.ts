@@ -21,10 +21,10 @@ it('lists the latest runs, at most as many as asked for, each with its reason', 
   ]);
   const lines = table.stdout.split('\n').map((line) => line.replaceAll(/ +/g, ' '));
   expect(lines).toEqual([
-    'customer mode status started took pages fetched new changed quarantined',
-    'alice full failed 2 h ago 1 min 15 s 0 0 0 0 0',
+    'customer mode status started took pages fetched new changed quarantined removed held',
+    'alice full failed 2 h ago 1 min 15 s 0 0 0 0 0 0 0',
     ' the receipt does not hold',
-    'alice full succeeded 3 h ago 1 min 15 s 0 0 0 0 0',
+    'alice full succeeded 3 h ago 1 min 15 s 0 0 0 0 0 0 0',
     '',
   ]);
   expect(JSON.parse(json.stdout)).toMatchObject([

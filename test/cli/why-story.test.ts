@@ -32,6 +32,8 @@ const receipt = {
   duplicates: 0,
   quarantined: 1,
   removed: 0,
+  held: 0,
+  removalNote: null,
   complete: true,
   inheritedFrom: null,
   balanced: true,

@@ -82,6 +82,20 @@ export async function receiptOf(
   return receipt;
 }
 
+/** What a run's receipt says of the rows that its pass of a stream did not see. */
+export async function removalsOf(
+  world: World,
+  runId: string,
+  stream: 'assets' | 'transactions',
+): Promise<{ removed: number; held: number; note: string | null }> {
+  const [said] = await world.rows<{ removed: number; held: number; note: string | null }>(
+    'SELECT removed, held, removal_note AS note FROM calico.sync_run_streams WHERE run_id = $1 AND stream = $2',
+    [runId, stream],
+  );
+  if (!said) throw new Error(`run ${runId} has no receipt for ${stream}`);
+  return said;
+}
+
 /** Fetched pages by endpoint and cursor, with how often each was asked for. */
 export function fetchesOf(world: World, customerId: string): Map<string, number> {
   const fetches = new Map<string, number>();

@@ -1,0 +1,170 @@
+/** Holds: removals that wait for a person (promise 6). Every change here holds the customer's row. */
+import { and, asc, eq, isNull, type SQL, sql } from 'drizzle-orm';
+import type { Orm, Transaction } from './client.ts';
+import { forgetRows, removeStagedRows, type StreamOwner } from './removals.ts';
+import { heldRemovals } from './schema-removals.ts';
+import { customers } from './schema-sync.ts';
+
+type Hold = typeof heldRemovals.$inferSelect;
+export type HoldState = 'open' | 'approved' | 'rejected' | 'superseded';
+
+const isOpen = and(
+  isNull(heldRemovals.approvedAt),
+  isNull(heldRemovals.rejectedAt),
+  isNull(heldRemovals.supersededAt),
+);
+const isOf = ({ customerId, stream }: StreamOwner) =>
+  and(eq(heldRemovals.customerId, customerId), eq(heldRemovals.stream, stream));
+const isHold = (holdId: string) => eq(heldRemovals.holdId, holdId);
+
+/**
+ * Takes rows that a page brought out of the holds they are in: they are not missing any more. A hold that loses its
+ * last row is superseded.
+ */
+export async function releaseSeen(
+  tx: Transaction,
+  { customerId, stream }: StreamOwner,
+  keys: readonly string[],
+): Promise<void> {
+  const text = `DELETE FROM calico.held_removal_rows WHERE customer_id = $1 AND stream = $2
+    AND key_hash = ANY (SELECT hashtextextended(key, 0) FROM unnest($3::text[]) AS key) RETURNING hold_id`;
+  const released = await tx.query<{ hold_id: string }>('release_seen', text, [customerId, stream, keys]);
+  if (released.length === 0) return;
+  const isEmpty = sql`NOT EXISTS (SELECT FROM calico.held_removal_rows r WHERE r.hold_id = ${heldRemovals.holdId})`;
+  await tx.orm
+    .update(heldRemovals)
+    .set({ supersededAt: sql`now()` })
+    .where(and(isOf({ customerId, stream }), isOpen, isEmpty));
+}
+
+/**
+ * Holds the rows under `hold.holdId`. Where exactly they are held already, that hold stays, so that the id which a
+ * person is about to approve is not another's an hour later.
+ */
+export async function holdStaged(
+  tx: Transaction,
+  owner: StreamOwner,
+  hold: Pick<Hold, 'holdId' | 'runId' | 'heldRows' | 'liveRows' | 'reason'>,
+): Promise<void> {
+  const open = await findOpen(tx.orm, owner);
+  if (open && (await holdSameRows(tx, open.holdId, hold.holdId))) {
+    await forgetRows(tx, hold.holdId);
+    await tx.orm.update(heldRemovals).set({ confirmedAt: sql`now()` }).where(isHold(open.holdId));
+    return;
+  }
+  await supersede(tx, open);
+  await tx.orm.insert(heldRemovals).values({ ...owner, ...hold });
+}
+
+/** A full pass has judged anew: what was held before is no longer asked for. */
+export async function supersedeOpen(tx: Transaction, owner: StreamOwner): Promise<void> {
+  await supersede(tx, await findOpen(tx.orm, owner));
+}
+
+async function supersede(tx: Transaction, open: Hold | null): Promise<void> {
+  if (!open) return;
+  await forgetRows(tx, open.holdId);
+  await tx.orm.update(heldRemovals).set({ supersededAt: sql`now()` }).where(isHold(open.holdId));
+}
+
+async function findOpen(orm: Orm, owner: StreamOwner): Promise<Hold | null> {
+  const [open] = await orm
+    .select()
+    .from(heldRemovals)
+    .where(and(isOf(owner), isOpen));
+  return open ?? null;
+}
+
+async function holdSameRows(tx: Transaction, one: string, other: string): Promise<boolean> {
+  const text = `SELECT FROM calico.held_removal_rows WHERE hold_id IN ($1, $2)
+    GROUP BY key_hash HAVING count(*) = 1 LIMIT 1`;
+  return (await tx.query('hold_same', text, [one, other])).length === 0;
+}
+
+/** A hold as a person sees it: `remainingRows` are still missing, `examples` some of their keys. */
+export type HoldSeen = Hold & { state: HoldState; remainingRows: number; examples: string[][] };
+
+const STATE = sql<HoldState>`CASE WHEN ${heldRemovals.approvedAt} IS NOT NULL THEN 'approved'
+  WHEN ${heldRemovals.rejectedAt} IS NOT NULL THEN 'rejected'
+  WHEN ${heldRemovals.supersededAt} IS NOT NULL THEN 'superseded' ELSE 'open' END`;
+const rowsOfHold = sql`FROM calico.held_removal_rows r WHERE r.hold_id = "held_removals"."hold_id"`;
+
+/** Holds, the oldest first: the open ones, or all. */
+export async function listHolds(orm: Orm, all: boolean): Promise<HoldSeen[]> {
+  const found = await selectHolds(orm, all ? undefined : isOpen);
+  return found.map(({ hold, ...seen }) => ({ ...hold, ...seen }));
+}
+
+/** How many rows of a customer's wait for a decision. */
+export async function countHeldRows(orm: Orm, customerId: string): Promise<number> {
+  const [row] = await orm
+    .select({ rows: sql<number>`coalesce(sum((SELECT count(*) ${rowsOfHold})), 0)::int` })
+    .from(heldRemovals)
+    .where(and(eq(heldRemovals.customerId, customerId), isOpen));
+  return row?.rows ?? 0;
+}
+
+function selectHolds(orm: Orm, which: SQL | undefined) {
+  return orm
+    .select({
+      hold: heldRemovals,
+      state: STATE,
+      remainingRows: sql<number>`(SELECT count(*)::int ${rowsOfHold})`,
+      examples: sql<string[][]>`(SELECT coalesce(json_agg(record_key), '[]') FROM (
+        SELECT record_key ${rowsOfHold} ORDER BY record_key LIMIT 3) AS first_rows)`,
+    })
+    .from(heldRemovals)
+    .where(which)
+    .orderBy(asc(heldRemovals.createdAt));
+}
+
+/** What a decision did; `state` is the hold's before it, and nothing was done where that did not allow it. */
+export type Decided = { hold: Hold; state: HoldState; rows: number; done: boolean };
+
+/**
+ * Removes exactly the rows that are still in the hold. A rejected one may be approved after all. A sync under way is
+ * not disturbed: its pages and this wait for each other at the customer's row, and a row that one of them brings later
+ * is live again.
+ * @returns null where there is no such hold
+ */
+export async function approveHold(tx: Transaction, holdId: string): Promise<Decided | null> {
+  const found = await lockHold(tx, holdId);
+  if (!found) return null;
+  const { hold, state } = found;
+  if (state !== 'open' && state !== 'rejected') return { hold, state, rows: 0, done: false };
+  const rows = await removeStagedRows(tx, hold, hold.holdId, hold.runId);
+  await tx.orm
+    .update(heldRemovals)
+    .set({ approvedAt: sql`now()`, removedRows: rows })
+    .where(isHold(hold.holdId));
+  return { hold, state, rows, done: true };
+}
+
+/**
+ * Keeps the rows of an open hold. They stay on record as rejected, so that later passes do not ask about them again,
+ * until they are seen again.
+ * @returns null where there is no such hold
+ */
+export async function rejectHold(tx: Transaction, holdId: string): Promise<Decided | null> {
+  const found = await lockHold(tx, holdId);
+  if (!found) return null;
+  const { hold, state, remainingRows } = found;
+  if (state !== 'open') return { hold, state, rows: 0, done: false };
+  await tx.orm.update(heldRemovals).set({ rejectedAt: sql`now()` }).where(isHold(hold.holdId));
+  return { hold, state, rows: remainingRows, done: true };
+}
+
+/** Waits for the page that is being committed and keeps the next one waiting; a removed customer has no row to lock. */
+async function lockHold({ orm }: Transaction, holdId: string) {
+  const isNamed = sql`${heldRemovals.holdId}::text = ${holdId}`;
+  const [named] = await selectHolds(orm, isNamed);
+  if (!named) return null;
+  await orm
+    .select({ locked: sql`1` })
+    .from(customers)
+    .where(eq(customers.customerId, named.hold.customerId))
+    .for('update');
+  await orm.select({ locked: sql`1` }).from(heldRemovals).where(isNamed).for('update');
+  const [found] = await selectHolds(orm, isNamed);
+  return found ?? null;
+}

@@ -1,0 +1,73 @@
+/** Promise 6: what a full pass did not see may be gone at Calico. Who may say so, and how much at once. */
+import { randomUUID } from 'node:crypto';
+import type { Pass } from '../db/checkpoints.ts';
+import type { Transaction } from '../db/client.ts';
+import { holdStaged, supersedeOpen } from '../db/held-removals.ts';
+import { noteRemovals, removeStagedRows, stageMissingRows } from '../db/removals.ts';
+import { type Receipt, type Run, readReceipts } from '../db/runs.ts';
+
+export type EndedPass = {
+  customerId: string;
+  run: Pick<Run, 'runId' | 'restarted'>;
+  pass: Pass;
+  /** Was a provider missing from the refresh or from any page, the last included? */
+  partial: boolean;
+};
+
+/**
+ * Judges the customer's live rows at the end of a pass, in the transaction of its last page: after the page is in the
+ * receipt and before the record of what was seen goes. A pass that proves nothing removes nothing and says why; an
+ * incremental one is not even asked.
+ */
+export async function judgeRemovals(tx: Transaction, ended: EndedPass): Promise<void> {
+  const { customerId, run, pass } = ended;
+  if (pass.passMode !== 'full') return;
+  const { runId } = run;
+  const { stream, passRunId, passLiveRows: liveRows } = pass;
+  const receipt = (await readReceipts(tx.orm, runId)).find((one) => one.stream === stream);
+  const doubts = doubtsAbout(ended, receipt);
+  if (doubts.length > 0 || liveRows === null) {
+    const removalNote = `not looked for removals: ${doubts.join(', ')}`;
+    return noteRemovals(tx.orm, runId, stream, { removalNote });
+  }
+  if (liveRows === 0) return;
+
+  const owner = { customerId, stream };
+  const holdId = randomUUID();
+  const missing = await stageMissingRows(tx, owner, passRunId, holdId);
+  const reason = reasonToHold(missing, liveRows, receipt?.fetched ?? 0);
+  if (reason !== null) {
+    await holdStaged(tx, owner, { holdId, runId, heldRows: missing, liveRows, reason });
+    return noteRemovals(tx.orm, runId, stream, { held: missing });
+  }
+  await supersedeOpen(tx, owner);
+  if (missing === 0) return;
+  const removed = await removeStagedRows(tx, owner, holdId, runId);
+  return noteRemovals(tx.orm, runId, stream, { removed });
+}
+
+/**
+ * Why rows do not go without a person's word; null where they may. At most 20 or a tenth go at once, whichever is more;
+ * and a pass that read nothing at all is likelier to be an answer gone wrong than a customer who has nothing left.
+ */
+function reasonToHold(missing: number, liveRows: number, fetched: number): string | null {
+  const most = Math.max(20, Math.floor(liveRows / 10));
+  if (missing > most) {
+    return `${missing} of ${liveRows} rows were missing; more than ${most} do not go unasked`;
+  }
+  return missing > 0 && fetched === 0 ? `Calico showed no record at all, and ${liveRows} before` : null;
+}
+
+/** Why a full pass says nothing about what it did not see; empty where it does. */
+function doubtsAbout({ run, pass, partial }: EndedPass, receipt: Receipt | undefined): string[] {
+  const doubts: [boolean, string][] = [
+    [pass.passRunId !== run.runId, 'the pass was begun by an earlier run'],
+    [pass.passStartTime !== null, 'the pass had a time window'],
+    [pass.passLiveRows === null, 'the pass was begun by an earlier version'],
+    [partial || pass.passPartial, 'a provider was down'],
+    [run.restarted.includes(pass.stream), 'the pages were started over'],
+    [receipt === undefined || receipt.quarantined > 0, 'records were quarantined'],
+    [receipt?.balanced !== true, 'the receipt does not balance'],
+  ];
+  return doubts.filter(([applies]) => applies).map(([, doubt]) => doubt);
+}

@@ -9,6 +9,7 @@ import { openQueueConnection } from './queue/connection.ts';
 import { openSyncQueue, type SyncQueue } from './queue/enqueue.ts';
 import { startTick } from './queue/tick.ts';
 import { startSyncWorker } from './queue/worker.ts';
+import { settleDeadJob, settleUnreadableJob } from './sync/dead-workers.ts';
 import { runSync } from './sync/run-sync.ts';
 import type { SyncDeps } from './sync/turn.ts';
 
@@ -86,6 +87,10 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
       connection,
       concurrency,
       runSync: (customerId, stop) => runSync(deps, customerId, stop),
+      lastWords: {
+        workersDied: (customerId, times) => settleDeadJob(deps, customerId, times),
+        unreadableJob: (jobId, shape) => settleUnreadableJob(deps, jobId, shape),
+      },
       log,
     });
     const tick = startTick({

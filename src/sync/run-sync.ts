@@ -9,9 +9,10 @@ import { decide } from '../calico/response-codes.ts';
 import { beginPass, isUnderWay, type Pass, readCheckpoint } from '../db/checkpoints.ts';
 import { acquireLease, holdLease } from '../db/leases.ts';
 import { endRun, noteInRun, openRun, readReceipts } from '../db/runs.ts';
-import { markProvidersDown, markProvidersUp } from '../db/set-aside.ts';
+import { markProvidersDown, markProvidersUp, resolveDeadLetters } from '../db/set-aside.ts';
 import { commitPage } from './commit-page.ts';
 import { createCourier } from './courier.ts';
+import { settleRepeatedDeaths } from './dead-workers.ts';
 import { keepLease } from './keep-lease.ts';
 import type { Outcome } from './outcome.ts';
 import { downIn, union } from './providers.ts';
@@ -28,8 +29,9 @@ export async function runSync(deps: SyncDeps, customerId: string, stop: AbortSig
   const log = deps.log.child({ customerId });
   let turn: Turn | null = null;
   try {
-    turn = await takeTurn(deps, customerId, log, stop);
-    if (!turn) return { kind: 'not_run', reason: 'not due, not active, or another worker is at it' };
+    const taken = await takeTurn(deps, customerId, log, stop);
+    if ('kind' in taken) return taken;
+    turn = taken;
     return (await refresh(turn)) ?? (await syncStreams(turn)) ?? (await finish(turn));
   } catch (error) {
     return await settleFailure(deps, log, turn, error);
@@ -38,19 +40,22 @@ export async function runSync(deps: SyncDeps, customerId: string, stop: AbortSig
   }
 }
 
-/** Lease and run in one transaction; null where there is nothing to do. */
+/** Lease and run in one transaction; an outcome where there is nothing to do, or workers died of it too often. */
 async function takeTurn(
   deps: SyncDeps,
   customerId: string,
   log: Logger,
   stop: AbortSignal,
-): Promise<Turn | null> {
+): Promise<Turn | Outcome> {
   const { leaseMs, slicePages } = deps.settings;
   const taken = await deps.db.transaction(async ({ orm }) => {
     const lease = await acquireLease(orm, customerId, leaseMs);
-    return lease && { lease, run: await openRun(orm, lease, deps.settings) };
+    if (!lease) return null;
+    const run = await openRun(orm, lease, deps.settings);
+    return (await settleRepeatedDeaths(orm, deps, lease, run)) ?? { lease, run };
   });
-  if (!taken) return null;
+  if (!taken) return { kind: 'not_run', reason: 'not due, not active, or another worker is at it' };
+  if ('kind' in taken) return taken;
   const keptLease = keepLease(deps.db, taken.lease, leaseMs, stop);
   const courier = createCourier(deps, customerId, keptLease.signal);
   return {
@@ -211,6 +216,7 @@ async function finish(turn: Turn): Promise<Outcome> {
     const judged = judge({ receipts, expected: STREAMS.map(({ name }) => name), providersDown });
     await endRun(orm, lease, run, judged, deps.settings.syncIntervalMs);
     if (judged.complete && providersDown.length === 0) await markProvidersUp(orm, lease.customerId);
+    if (judged.complete) await resolveDeadLetters(orm, lease.customerId);
     return judged;
   });
   turn.log.info({ status: ending.status, reason: ending.reason, mode: run.mode }, 'sync ended');

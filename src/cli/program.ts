@@ -5,6 +5,7 @@
 import { Command, Option } from 'commander';
 import { CUSTOMER_STATUSES } from '../db/statuses.ts';
 import { duration, id, json, newId, wholeNumber, withoutValues } from './arguments.ts';
+import { addDeadLetters, addQuarantine } from './program-aside.ts';
 
 /** The command line of `calico-sync`. Throws CommanderError for wrong usage, after it has said what is wrong. */
 export function createProgram(): Command {
@@ -19,6 +20,8 @@ export function createProgram(): Command {
   addServices(program);
   addCustomers(program.command('customers').description('who is synced'));
   addRuns(program);
+  addDeadLetters(program.command('dead-letters').description('what could not go on, and why'));
+  addQuarantine(program.command('quarantine').description('records that could not be read or stored'));
   return program;
 }
 

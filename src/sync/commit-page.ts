@@ -11,7 +11,13 @@ import { DatabaseError } from '../db/errors.ts';
 import { holdLease, type Lease } from '../db/leases.ts';
 import { recordPage } from '../db/passes.ts';
 import { addPage, type Counts, noteInRun, type Run } from '../db/runs.ts';
-import { markProvidersDown, type Quarantined, quarantine, resolveQuarantined } from '../db/set-aside.ts';
+import {
+  markProvidersDown,
+  type Quarantined,
+  quarantine,
+  resolveGone,
+  resolveQuarantined,
+} from '../db/set-aside.ts';
 import type { PageOwner } from '../db/transactions.ts';
 import { downIn, union } from './providers.ts';
 import type { Candidate, PreparedPage, Refused, Stream, StreamWritten } from './streams.ts';
@@ -73,6 +79,9 @@ async function commitIn(
   // A provider that could not be refreshed is missing from every page, whatever their codes say.
   const partial = page.partial || run.providersDown.length > 0;
   await advance(tx.orm, lease, pass, { cursor: page.cursor, nextCursor, latest: prepared.latest, partial });
+  if (nextCursor === null && !partial && hasReadAll(commit)) {
+    await resolveGone(tx.orm, { customerId, runId: run.runId, stream: stream.name });
+  }
   const counts: Counts = {
     fetched: page.records.length,
     inserted: written.inserted,
@@ -83,6 +92,11 @@ async function commitIn(
   };
   await addPage(tx.orm, run, stream.name, counts, nextCursor === null);
   return counts;
+}
+
+/** Everything there is, within one run: what such a pass did not meet is gone. */
+function hasReadAll({ pass, run }: PageCommit): boolean {
+  return pass.passMode === 'full' && pass.passStartTime === null && pass.passRunId === run.runId;
 }
 
 const writeAll: Write = async (tx, owner, prepared) =>

@@ -73,7 +73,7 @@ test('what can be read by now lands, under its run; what cannot says why; what l
   await learnToRead(world, 'new', replayed('new'));
   await learnToRead(world, 'BTC', position('BTC', '5'));
   await learnToRead(world, 'corrected', replayed('corrected'));
-  await learnToRead(world, 'moved', replayed('moved', { hash: '0xmoved' }));
+  await learnToRead(world, 'moved', replayed('moved', { hash: '0xelsewhere' }));
   await learnToRead(world, 'rival', replayed('rival', { hash: '0xother' }));
   await learnToRead(world, 'nobody', replayed('keyless'));
   await learnToRead(world, 'later', replayed('later'));

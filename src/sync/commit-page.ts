@@ -102,21 +102,27 @@ function hasReadAll({ pass, run }: PageCommit): boolean {
 const writeAll: Write = async (tx, owner, prepared) =>
   withConflicts(prepared, await prepared.write(tx, owner, prepared.candidates));
 
-/** Halves until what is refused is one row. */
+/** Halves until what is refused is one row. All together failed already. */
 const writeBisecting: Write = async (tx, owner, prepared) => {
-  const writeSome = async (candidates: readonly Candidate[]): Promise<WriteResult> => {
+  const write = async (candidates: readonly Candidate[]): Promise<WriteResult> => {
     try {
       return withConflicts(prepared, await tx.savepoint(() => prepared.write(tx, owner, candidates)));
     } catch (error) {
       if (!isRefusedValue(error)) throw error;
       const [only] = candidates;
-      if (candidates.length === 1 && only) return poison(only, error);
-      const half = Math.ceil(candidates.length / 2);
-      const first = await writeSome(candidates.slice(0, half));
-      return merge(first, await writeSome(candidates.slice(half)));
+      return candidates.length === 1 && only ? poison(only, error) : halve(candidates);
     }
   };
-  return writeSome(prepared.candidates);
+  // Where the first half is sound the fault is in the second: trying that as a whole would fail once more.
+  const halve = async (candidates: readonly Candidate[]): Promise<WriteResult> => {
+    const half = Math.ceil(candidates.length / 2);
+    const first = await write(candidates.slice(0, half));
+    const rest = candidates.slice(half);
+    const isFaultInRest = first.refused.every(({ inConflict }) => inConflict) && rest.length > 1;
+    return merge(first, await (isFaultInRest ? halve(rest) : write(rest)));
+  };
+  const { candidates } = prepared;
+  return candidates.length > 1 ? halve(candidates) : write(candidates);
 };
 
 function isRefusedValue(error: unknown): error is DatabaseError {

@@ -145,6 +145,8 @@ await withDatabase(async (db) => {
   for (const kind of kinds) {
     const tookMs = median(times.get(kind) ?? []);
     const speed = `${Math.round((RECORDS / tookMs) * 1000)} records/s`;
-    process.stdout.write(`${kind}: ${tookMs.toFixed(0)} ms, ${speed}, ${(clean / tookMs).toFixed(2)} of clean\n`);
+    process.stdout.write(
+      `${kind}: ${tookMs.toFixed(0)} ms, ${speed}, ${(clean / tookMs).toFixed(2)} of clean\n`,
+    );
   }
 });

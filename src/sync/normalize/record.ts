@@ -18,26 +18,26 @@ export function fingerprint(record: unknown): { raw: string; contentHash: string
  * page a second writing. Numbers count where `raw` is kept: those of the contract have limits of their own.
  */
 export function faultsOf(record: unknown, keepRaw: boolean): Problem[] {
-  const fault = faultIn(record, MAX_DEPTH, keepRaw);
-  return fault ? [{ path: fault.path.reverse().join('.'), message: fault.message }] : [];
+  if (isSound(record, MAX_DEPTH, keepRaw)) return [];
+  const path = keepRaw ? pathToNumber(record, MAX_DEPTH) : null;
+  return path === null
+    ? [{ path: '', message: `nests deeper than ${MAX_DEPTH} levels` }]
+    : [{ path: path.join('.'), message: 'is a number of more digits than Postgres holds' }];
 }
 
-const TOO_DEEP = `nests deeper than ${MAX_DEPTH} levels`;
+function isSound(value: unknown, levels: number, keepRaw: boolean): boolean {
+  if (typeof value !== 'object' || value === null) return true;
+  if (JSON.isRawJSON(value)) return !keepRaw || fitsNumeric(value.rawJSON);
+  return levels > 0 && Object.values(value).every((part) => isSound(part, levels - 1, keepRaw));
+}
 
-/** `path` from the inside out. */
-type Fault = { path: string[]; message: string };
-
-function faultIn(value: unknown, levels: number, keepRaw: boolean): Fault | null {
-  if (typeof value !== 'object' || value === null) return null;
-  if (JSON.isRawJSON(value)) {
-    const fits = !keepRaw || fitsNumeric(value.rawJSON);
-    return fits ? null : { path: [], message: 'is a number of more digits than Postgres holds' };
-  }
-  if (levels === 0) return { path: [], message: TOO_DEEP };
+/** Where the first number is that Postgres cannot hold; null where it is depth that is wrong. */
+function pathToNumber(value: unknown, levels: number): string[] | null {
+  if (typeof value !== 'object' || value === null || levels === 0) return null;
+  if (JSON.isRawJSON(value)) return fitsNumeric(value.rawJSON) ? null : [];
   for (const [key, part] of Object.entries(value)) {
-    const fault = faultIn(part, levels - 1, keepRaw);
-    // Where it is too deep is of no interest, and 500 names long.
-    if (fault) return fault.message === TOO_DEEP ? fault : { ...fault, path: [...fault.path, key] };
+    const path = pathToNumber(part, levels - 1);
+    if (path) return [key, ...path];
   }
   return null;
 }
@@ -50,6 +50,9 @@ const LONGEST_KEY = 1_500;
 
 /** A key that no index holds; `parts` by their names on the wire. */
 export function keyFaults(parts: Readonly<Record<string, string | null | undefined>>): Problem[] {
+  // No character takes more than three bytes in UTF-8 for each of its UTF-16 units.
+  const units = Object.values(parts).reduce((sum, text) => sum + (text?.length ?? 0), 0);
+  if (units * 3 <= LONGEST_KEY) return [];
   const sizes = Object.entries(parts).map(([path, text]) => ({ path, size: Buffer.byteLength(text ?? '') }));
   const total = sizes.reduce((sum, { size }) => sum + size, 0);
   if (total <= LONGEST_KEY) return [];

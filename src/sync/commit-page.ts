@@ -102,27 +102,40 @@ function hasReadAll({ pass, run }: PageCommit): boolean {
 const writeAll: Write = async (tx, owner, prepared) =>
   withConflicts(prepared, await prepared.write(tx, owner, prepared.candidates));
 
-/** Halves until what is refused is one row. All together failed already. */
+/**
+ * Finds the refused rows one after the other. Of candidates that fail together the first half is tried: where it is
+ * sound it is written, and the fault is in the second, else the fault is in it. What follows a row that was found is tried
+ * as a whole again, so that one poisoned row of a hundred costs nine attempts.
+ */
 const writeBisecting: Write = async (tx, owner, prepared) => {
-  const write = async (candidates: readonly Candidate[]): Promise<WriteResult> => {
+  let written: WriteResult = { inserted: 0, updated: 0, unchanged: 0, conflicts: [], refused: [] };
+  const attempt = async (candidates: readonly Candidate[]): Promise<DatabaseError | null> => {
     try {
-      return withConflicts(prepared, await tx.savepoint(() => prepared.write(tx, owner, candidates)));
+      const more = await tx.savepoint(() => prepared.write(tx, owner, candidates));
+      written = merge(written, withConflicts(prepared, more));
+      return null;
     } catch (error) {
-      if (!isRefusedValue(error)) throw error;
-      const [only] = candidates;
-      return candidates.length === 1 && only ? poison(only, error) : halve(candidates);
+      if (isRefusedValue(error)) return error;
+      throw error;
     }
   };
-  // Where the first half is sound the fault is in the second: trying that as a whole would fail once more.
-  const halve = async (candidates: readonly Candidate[]): Promise<WriteResult> => {
-    const half = Math.ceil(candidates.length / 2);
-    const first = await write(candidates.slice(0, half));
-    const rest = candidates.slice(half);
-    const isFaultInRest = first.refused.every(({ inConflict }) => inConflict) && rest.length > 1;
-    return merge(first, await (isFaultInRest ? halve(rest) : write(rest)));
-  };
-  const { candidates } = prepared;
-  return candidates.length > 1 ? halve(candidates) : write(candidates);
+
+  // All together failed already: that is why they are here.
+  let left: readonly Candidate[] = prepared.candidates;
+  do {
+    let faulty = left;
+    while (faulty.length > 1) {
+      const half = faulty.slice(0, Math.ceil(faulty.length / 2));
+      const isSound = (await attempt(half)) === null;
+      if (isSound) left = left.slice(half.length);
+      faulty = isSound ? faulty.slice(half.length) : half;
+    }
+    const [only] = faulty;
+    const error = await attempt(faulty);
+    if (error && only) written = merge(written, poison(only, error));
+    left = left.slice(1);
+  } while (left.length > 0 && (await attempt(left)) !== null);
+  return written;
 };
 
 function isRefusedValue(error: unknown): error is DatabaseError {

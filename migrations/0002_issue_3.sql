@@ -52,12 +52,20 @@ CREATE TABLE "calico"."held_removals" (
 	"removed_rows" integer DEFAULT 0 NOT NULL
 );
 --> statement-breakpoint
+DROP INDEX "calico"."dead_letters_open";--> statement-breakpoint
+ALTER TABLE "calico"."dead_letters" ALTER COLUMN "run_id" DROP NOT NULL;--> statement-breakpoint
 ALTER TABLE "calico"."checkpoints" ADD COLUMN "pass_live_rows" integer;--> statement-breakpoint
 ALTER TABLE "calico"."credentials" ADD COLUMN "expiry_announced_for" timestamp with time zone;--> statement-breakpoint
+ALTER TABLE "calico"."dead_letters" ADD COLUMN "cause" text DEFAULT 'not recorded' NOT NULL;--> statement-breakpoint
+ALTER TABLE "calico"."dead_letters" ADD COLUMN "resolved_at" timestamp with time zone;--> statement-breakpoint
+ALTER TABLE "calico"."quarantined_records" ADD COLUMN "resolution" text;--> statement-breakpoint
 ALTER TABLE "calico"."sync_run_streams" ADD COLUMN "held" integer DEFAULT 0 NOT NULL;--> statement-breakpoint
 ALTER TABLE "calico"."sync_run_streams" ADD COLUMN "removal_note" text;--> statement-breakpoint
 CREATE INDEX "event_outbox_due" ON "calico"."event_outbox" USING btree ("next_attempt_at") WHERE status = 'pending';--> statement-breakpoint
 CREATE INDEX "event_outbox_in_order" ON "calico"."event_outbox" USING btree ("customer_id","seq") WHERE status = 'pending' AND event_type LIKE 'customer.%';--> statement-breakpoint
 CREATE INDEX "held_removal_rows_seen" ON "calico"."held_removal_rows" USING btree ("customer_id","stream","key_hash");--> statement-breakpoint
 CREATE UNIQUE INDEX "held_removals_open" ON "calico"."held_removals" USING btree ("customer_id","stream") WHERE approved_at IS NULL AND rejected_at IS NULL AND superseded_at IS NULL;--> statement-breakpoint
-CREATE INDEX "credentials_refresh_expires" ON "calico"."credentials" USING btree ("refresh_expires_at");
+CREATE INDEX "credentials_refresh_expires" ON "calico"."credentials" USING btree ("refresh_expires_at");--> statement-breakpoint
+CREATE INDEX "dead_letters_by_customer" ON "calico"."dead_letters" USING btree ("customer_id","created_at");--> statement-breakpoint
+CREATE INDEX "dead_letters_by_run" ON "calico"."dead_letters" USING btree ("run_id");--> statement-breakpoint
+CREATE INDEX "dead_letters_open" ON "calico"."dead_letters" USING btree ("cause","created_at") WHERE replayed_at IS NULL AND discarded_at IS NULL AND resolved_at IS NULL;

@@ -11,6 +11,7 @@ import { openSyncQueue, type SyncQueue } from './queue/enqueue.ts';
 import { startTick } from './queue/tick.ts';
 import { startSyncWorker } from './queue/worker.ts';
 import type { TokenSource } from './sync/access-token.ts';
+import { settleDeadJob, settleUnreadableJob } from './sync/dead-workers.ts';
 import { runSync } from './sync/run-sync.ts';
 import type { SyncDeps } from './sync/turn.ts';
 
@@ -90,6 +91,10 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
       connection,
       concurrency,
       runSync: (customerId, stop) => runSync(deps, customerId, stop),
+      lastWords: {
+        workersDied: (customerId, times) => settleDeadJob(deps, customerId, times),
+        unreadableJob: (jobId, shape) => settleUnreadableJob(deps, jobId, shape),
+      },
       log,
     });
     const tick = startTick({

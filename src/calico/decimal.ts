@@ -32,6 +32,22 @@ export function parseDecimal(text: string): string | { problem: string } {
   return plain(sign, padded.slice(0, padded.length - (Math.max(scale, 0) - keep)), keep);
 }
 
+/** Postgres, "Numeric Types": at most 131,072 digits before the point and 16,383 after it. */
+const NUMERIC_DIGITS = 131_072;
+const NUMERIC_SCALE = 16_383;
+/** It reads no larger exponent, be it of a zero. */
+const NUMERIC_EXPONENT = 2 ** 30 - 1;
+
+/** Can `numeric`, and so a number inside `jsonb`, hold this JSON number? Any value, not just those of the contract. */
+export function fitsNumeric(source: string): boolean {
+  if (source.length < 100 && !/[eE]/.test(source)) return true;
+  const [, , whole = '', fraction = '', exponent = '0'] = DECIMAL.exec(source) ?? [];
+  const shift = Number(exponent);
+  if (Math.abs(shift) >= NUMERIC_EXPONENT || fraction.length - shift > NUMERIC_SCALE) return false;
+  const digits = (whole + fraction).replace(/^0+/, '').length;
+  return digits === 0 || digits - fraction.length + shift <= NUMERIC_DIGITS;
+}
+
 /** A loop: `/0+$/` looks again from each zero, which takes minutes on a megabyte of them. */
 function countTrailingZeros(digits: string): number {
   let count = 0;

@@ -44,6 +44,27 @@ function skipSpace(json: string, from: number): number {
   return at;
 }
 
+/** The same JSON with `null` for every array and object that lies deeper than `levels`. */
+export function cutDeep(json: string, levels: number): string {
+  const kept: string[] = [];
+  let depth = 0;
+  let from = 0;
+  for (let at = 0; at < json.length; at++) {
+    const character = json[at];
+    if (character === '"') at = endOfString(json, at);
+    else if (character === '}' || character === ']') depth--;
+    else if (character === '{' || character === '[') {
+      if (depth < levels) depth++;
+      else {
+        kept.push(json.slice(from, at), 'null');
+        from = endOfValue(json, at);
+        at = from - 1;
+      }
+    }
+  }
+  return kept.join('') + json.slice(from);
+}
+
 /** Index behind the value that starts at `from`; a loop and a counter, so that depth costs no stack. */
 function endOfValue(json: string, from: number): number {
   let depth = 0;

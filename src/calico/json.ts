@@ -3,6 +3,8 @@
  * characters that Postgres cannot hold are escaped reversibly before anything else sees them.
  */
 
+import { cutDeep } from './json-slices.ts';
+
 /** A JSON number as it was written: `{ rawJSON: "7.40" }`. `JSON.stringify` writes it back digit for digit. */
 export type JsonNumber = { readonly rawJSON: string };
 
@@ -32,10 +34,26 @@ const UNSTORABLE =
 const ESCAPED = /(?<!\\)(\\+)u(0000|d[89a-f][0-9a-f]{2})/g;
 
 /**
- * Parses JSON; numbers become `JsonNumber`, strings and keys are storable.
- * @throws SyntaxError where the text is not JSON, RangeError where it nests too deep for the stack.
+ * Parses JSON; numbers become `JsonNumber`, strings and keys are storable. What nests deeper than the stack allows is cut
+ * off, far below what any reader takes (`MAX_DEPTH`): the record that holds it is refused there, its neighbours are not.
+ * @throws SyntaxError where the text is not JSON.
  */
 export function parseExactJson(text: string): unknown {
+  try {
+    return parse(text);
+  } catch (error) {
+    // The text is JSON: parsing itself needs no stack, only the reviver's way through what was parsed.
+    if (error instanceof RangeError) return parse(cutDeep(text, KEPT_DEPTH));
+    throw error;
+  }
+}
+
+/** A value that nests deeper is no record: far beyond any, and far from where `canonicalJson` runs out of stack. */
+export const MAX_DEPTH = 500;
+/** What is cut is too deep still, wherever in an answer its record begins. */
+const KEPT_DEPTH = MAX_DEPTH + 100;
+
+function parse(text: string): unknown {
   const mustEscape = text.includes(MAY_HOLD_UNSTORABLE);
   return JSON.parse(text, (_key, value, context) => {
     if (typeof value === 'number') return JSON.rawJSON(context.source ?? String(value));

@@ -36,3 +36,9 @@ export function duration(text: string): number {
   if (ms !== null && ms >= 1000) return ms;
   throw new InvalidArgumentError('It must be a duration such as 90s, 15m, 1h or 7d, and at least 1s.');
 }
+
+/** An id that a listing shows. */
+export function uuid(text: string): string {
+  if (/^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i.test(text)) return text;
+  throw new InvalidArgumentError('It must be an id as the list shows it.');
+}

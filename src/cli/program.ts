@@ -5,6 +5,7 @@
 import { Command, Option } from 'commander';
 import { CUSTOMER_STATUSES } from '../db/statuses.ts';
 import { duration, id, json, newId, wholeNumber, withoutValues } from './arguments.ts';
+import { addDeadLetters, addQuarantine } from './program-aside.ts';
 
 /** The command line of `calico-sync`. Throws CommanderError for wrong usage, after it has said what is wrong. */
 export function createProgram(): Command {
@@ -21,6 +22,8 @@ export function createProgram(): Command {
   addRuns(program);
   addDiagnosis(program);
   addRemovals(program.command('removals').description('rows gone at Calico whose removal is held back'));
+  addDeadLetters(program.command('dead-letters').description('what could not go on, and why'));
+  addQuarantine(program.command('quarantine').description('records that could not be read or stored'));
   return program;
 }
 

@@ -71,12 +71,13 @@ async function inTransaction<T>(pool: pg.Pool, work: (tx: Transaction) => Promis
     broken = error;
   };
   client.on('error', onError);
+  let savepoints = 0;
   try {
     await client.query('BEGIN');
     const result = await work({
       orm: drizzle(client),
       query: async (name, text, values) => (await client.query({ name, text, values })).rows,
-      savepoint: (attempt) => translated(() => withSavepoint(client, attempt)),
+      savepoint: (attempt) => translated(() => withSavepoint(client, `attempt_${++savepoints}`, attempt)),
     });
     await client.query('COMMIT');
     return result;
@@ -89,16 +90,16 @@ async function inTransaction<T>(pool: pg.Pool, work: (tx: Transaction) => Promis
   }
 }
 
-/** Savepoints of one name nest: RELEASE and ROLLBACK TO mean the innermost. */
-async function withSavepoint<T>(client: pg.PoolClient, work: () => Promise<T>): Promise<T> {
-  await client.query('SAVEPOINT attempt');
+/**
+ * What succeeded keeps its savepoint until the transaction ends: releasing it would be one more round trip of the few
+ * that an attempt has. Each has a name of its own, so that they nest.
+ */
+async function withSavepoint<T>(client: pg.PoolClient, name: string, work: () => Promise<T>): Promise<T> {
+  await client.query(`SAVEPOINT ${name}`);
   try {
-    const result = await work();
-    await client.query('RELEASE SAVEPOINT attempt');
-    return result;
+    return await work();
   } catch (error) {
-    await client.query('ROLLBACK TO SAVEPOINT attempt');
-    await client.query('RELEASE SAVEPOINT attempt');
+    await client.query(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`);
     throw error;
   }
 }

@@ -26,7 +26,7 @@ export type Event =
       data: {
         customer_id: string;
         dead_letter_id: string;
-        run_id: string;
+        run_id: string | null;
         stream: StreamName | null;
         http_status: number | null;
         code: number | null;

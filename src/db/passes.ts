@@ -41,3 +41,8 @@ export async function seenInPass(
   const rows = await tx.query<{ index: number }>('seen_in_pass', text, values);
   return rows.map(({ index }) => index);
 }
+
+/** Forgets the pages of a pass that is no stream's: one that somebody made up to have its keys looked at. */
+export async function forgetPass(tx: Transaction, passRunId: string): Promise<void> {
+  await tx.query('forget_pass', 'DELETE FROM calico.sync_pages WHERE pass_run_id = $1', [passRunId]);
+}

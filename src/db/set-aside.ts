@@ -1,6 +1,6 @@
 /** What could not go on, kept with its evidence (promise 4), and the providers that were down. */
 import { createHash } from 'node:crypto';
-import { and, eq, notInArray, sql } from 'drizzle-orm';
+import { and, eq, isNull, ne, notInArray, sql } from 'drizzle-orm';
 import type { Orm, Transaction } from './client.ts';
 import { announce, deadLetterCreated } from './events.ts';
 import { deadLetters, providerStatus, quarantinedRecords } from './schema-aside.ts';
@@ -30,6 +30,7 @@ export async function quarantine(
         lastSeenAt: sql`now()`,
         timesSeen: sql`${quarantinedRecords.timesSeen} + 1`,
         resolvedAt: null,
+        resolution: null,
       },
     });
 }
@@ -40,15 +41,37 @@ export async function resolveQuarantined(
   owner: { customerId: string; stream: StreamName },
   keys: readonly string[],
 ): Promise<void> {
-  const text = `UPDATE calico.quarantined_records SET resolved_at = now()
+  const text = `UPDATE calico.quarantined_records SET resolved_at = now(), resolution = 'landed'
     WHERE customer_id = $1 AND stream = $2 AND record_key = ANY ($3::text[]) AND resolved_at IS NULL`;
   await tx.query('resolve_quarantined', text, [owner.customerId, owner.stream, keys.map(indexable)]);
+}
+
+/**
+ * After a pass that read everything in `owner.runId`: what that run did not meet is no longer at Calico, be it a record
+ * without a readable key or an earlier text of one that has another by now.
+ */
+export async function resolveGone(
+  orm: Orm,
+  owner: { customerId: string; runId: string; stream: StreamName },
+): Promise<void> {
+  await orm
+    .update(quarantinedRecords)
+    .set({ resolvedAt: sql`now()`, resolution: 'gone' })
+    .where(
+      and(
+        eq(quarantinedRecords.customerId, owner.customerId),
+        eq(quarantinedRecords.stream, owner.stream),
+        isNull(quarantinedRecords.resolvedAt),
+        ne(quarantinedRecords.runId, owner.runId),
+      ),
+    );
 }
 
 /** In bytes; an index row holds 2,704, and a key that is too long for a data table must fit in here all the same. */
 const LONGEST_KEY = 1_000;
 
-function indexable(key: string): string {
+/** A record's key as the quarantine has it. */
+export function indexable(key: string): string {
   if (Buffer.byteLength(key) <= LONGEST_KEY) return key;
   return `${key.slice(0, 100)}… ${createHash('sha256').update(key).digest('hex')}`;
 }
@@ -56,11 +79,29 @@ function indexable(key: string): string {
 /** Keeps the evidence of a run that cannot go on, and announces it; returns its id. `orm` is a transaction. */
 export async function addDeadLetter(
   orm: Orm,
-  letter: Omit<typeof deadLetters.$inferInsert, 'id' | 'createdAt' | 'replayedAt' | 'discardedAt'>,
+  letter: Omit<
+    typeof deadLetters.$inferInsert,
+    'id' | 'createdAt' | 'replayedAt' | 'discardedAt' | 'resolvedAt'
+  >,
 ): Promise<string> {
   const [row] = await orm.insert(deadLetters).values(letter).returning();
-  if (row) await announce(orm, deadLetterCreated(row));
+  // A job that names nobody is no customer's affair: its operators see it.
+  if (row && row.customerId !== '') await announce(orm, deadLetterCreated(row));
   return row?.id ?? '';
+}
+
+/** A run of the customer came to its end: what stopped earlier ones is over. */
+export async function resolveDeadLetters(orm: Orm, customerId: string): Promise<void> {
+  await orm
+    .update(deadLetters)
+    .set({ resolvedAt: sql`now()` })
+    .where(
+      and(
+        eq(deadLetters.customerId, customerId),
+        isNull(deadLetters.resolvedAt),
+        isNull(deadLetters.discardedAt),
+      ),
+    );
 }
 
 /** Marks providers down; one that is down already keeps since when. */

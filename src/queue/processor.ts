@@ -13,21 +13,35 @@ import { messageOf } from './outage.ts';
 /** One turn of a customer's sync. It resolves with `stopped` soon after the signal; it is not expected to reject. */
 export type RunSync = (customerId: string, signal: AbortSignal) => Promise<Outcome>;
 
+/**
+ * What is written down of jobs that no turn can answer for, before they end. They do not reject; `failed` says when to
+ * come again.
+ */
+export interface LastWords {
+  /** The workers of this customer's job died `times` times. */
+  workersDied(customerId: string, times: number): Promise<Outcome>;
+  /** The job names no customer; `shape` quotes nothing of it. */
+  unreadableJob(jobId: string, shape: string): Promise<Outcome>;
+}
+
 export interface ProcessorOptions {
   kind: QueueConnection['kind'];
   runSync: RunSync;
+  lastWords: LastWords;
+  /** Of a job, before it is given up. */
+  maxStalls: number;
   stopping: AbortSignal;
   log: Logger;
   now: () => number;
 }
 
 /** The function that BullMQ calls for each job; what it returns is the outcome's kind. */
-export function syncProcessor({ kind, runSync, stopping, log, now }: ProcessorOptions) {
+export function syncProcessor(options: ProcessorOptions) {
+  const { kind, runSync, lastWords, maxStalls, stopping, log, now } = options;
   return async (job: Job, token?: string): Promise<string> => {
     const data = jobDataSchema.safeParse(job.data);
-    if (!data.success) throw new UnrecoverableError('The job names no customer: expected { customerId }.');
-    const { customerId } = data.data;
-    const outcome = await Promise.try(runSync, customerId, stopping).catch((error: unknown) => {
+    const customerId = data.success ? data.data.customerId : null;
+    const outcome = await outcomeOf(job, customerId).catch((error: unknown) => {
       log.error({ customerId, ...whereFrom(error) }, 'a sync threw instead of returning an outcome');
       throw new UnrecoverableError('The sync broke off on a defect; the log says where.');
     });
@@ -39,9 +53,17 @@ export function syncProcessor({ kind, runSync, stopping, log, now }: ProcessorOp
       );
     });
     if (parked) throw parked;
+    if (customerId === null)
+      throw new UnrecoverableError('The job names no customer: expected { customerId }.');
     if (outcome.kind === 'dead_lettered') throw new UnrecoverableError(outcome.reason);
     return outcome.kind;
   };
+
+  async function outcomeOf(job: Job, customerId: string | null): Promise<Outcome> {
+    if (customerId === null) return lastWords.unreadableJob(job.id ?? 'without an id', shapeOf(job.data));
+    if (job.stalledCounter > maxStalls) return lastWords.workersDied(customerId, job.stalledCounter);
+    return runSync(customerId, stopping);
+  }
 
   /** Moves a job that goes on to where it waits, and gives the error by which BullMQ knows that it was moved. */
   async function putBack(outcome: Outcome, job: Job, token: string | undefined): Promise<Error | undefined> {
@@ -77,6 +99,13 @@ export function syncProcessor({ kind, runSync, stopping, log, now }: ProcessorOp
     await job.moveToWait(token);
     return new WaitingError();
   }
+}
+
+/** The names and types of what a job held; whoever wrote it may have put anything there, tokens included. */
+function shapeOf(data: unknown): string {
+  if (typeof data !== 'object' || data === null || Array.isArray(data)) return JSON.stringify(typeof data);
+  const fields = Object.entries(data).slice(0, 20);
+  return JSON.stringify(Object.fromEntries(fields.map(([name, value]) => [name.slice(0, 40), typeof value])));
 }
 
 /** An unexpected error's name and stack frames. Its message may quote anything: drizzle's quotes every parameter. */

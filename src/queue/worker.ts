@@ -6,12 +6,13 @@ import { within } from './deadline.ts';
 import { QUEUE_NAME } from './job.ts';
 import { messageOf, outageLog } from './outage.ts';
 import { watchPolls } from './polling.ts';
-import { type RunSync, syncProcessor } from './processor.ts';
+import { type LastWords, type RunSync, syncProcessor } from './processor.ts';
 
 export interface SyncWorkerOptions {
   connection: QueueConnection;
   concurrency: number;
   runSync: RunSync;
+  lastWords: LastWords;
   log: Logger;
   /** Called at every sign of life: a poll that was answered, a turn begun or ended, a lock renewed. */
   onActivity?: () => void;
@@ -40,14 +41,18 @@ export interface SyncWorker {
 const LOCK_MS = 30_000;
 
 /**
- * Stalls are counted over a job's life, slices and waits included, and each is a worker that died. The next one fails
- * the job; that frees its deduplication id, and the tick starts the customer afresh if Postgres says it is due.
+ * Stalls are counted over a job's life, slices and waits included, and each is a worker that died. After the next one the
+ * job is given up: the dead letter is written, and only then does the job end (promise 4). That frees its deduplication
+ * id, and the tick starts the customer afresh when Postgres says it is due.
  */
 const MAX_STALLS = 3;
+/** BullMQ fails a job that stalled more often without a word to anybody, so it never gets to. */
+const NEVER = 2 ** 31 - 1;
 
 /** Starts a worker. Throws one sentence when the queue is not reachable or not migrated. */
 export async function startSyncWorker(options: SyncWorkerOptions): Promise<SyncWorker> {
-  const { connection, concurrency, runSync, log, onActivity, now = Date.now, lockMs = LOCK_MS } = options;
+  const { connection, concurrency, runSync, lastWords, log } = options;
+  const { onActivity, now = Date.now, lockMs = LOCK_MS } = options;
   await connection.check();
   const stopping = new AbortController();
   const outage = outageLog(log, `worker's queue at ${connection.where}`);
@@ -63,14 +68,22 @@ export async function startSyncWorker(options: SyncWorkerOptions): Promise<SyncW
 
   const worker = new Worker(
     QUEUE_NAME,
-    syncProcessor({ kind: connection.kind, runSync, stopping: stopping.signal, log, now }),
+    syncProcessor({
+      kind: connection.kind,
+      runSync,
+      lastWords,
+      maxStalls: MAX_STALLS,
+      stopping: stopping.signal,
+      log,
+      now,
+    }),
     {
       connection: connection.where,
       autorun: false,
       concurrency,
       lockDuration: lockMs,
       stalledInterval: lockMs / 3,
-      maxStalledCount: MAX_STALLS,
+      maxStalledCount: NEVER,
     },
     watchPolls(connection.backend, { onPoll: answered, stopping: stopping.signal }),
   );

@@ -12,7 +12,13 @@ import { releaseSeen } from '../db/held-removals.ts';
 import { holdLease, type Lease } from '../db/leases.ts';
 import { recordPage } from '../db/passes.ts';
 import { addPage, type Counts, noteInRun, type Run } from '../db/runs.ts';
-import { markProvidersDown, type Quarantined, quarantine, resolveQuarantined } from '../db/set-aside.ts';
+import {
+  markProvidersDown,
+  type Quarantined,
+  quarantine,
+  resolveGone,
+  resolveQuarantined,
+} from '../db/set-aside.ts';
 import type { PageOwner } from '../db/transactions.ts';
 import { downIn, union } from './providers.ts';
 import { judgeRemovals } from './removals.ts';
@@ -85,28 +91,55 @@ async function commitIn(
   };
   await addPage(tx.orm, run, stream.name, counts, nextCursor === null);
   if (nextCursor === null) await judgeRemovals(tx, { customerId, run, pass, partial });
+  if (nextCursor === null && !partial && hasReadAll(commit)) {
+    await resolveGone(tx.orm, { customerId, runId: run.runId, stream: stream.name });
+  }
   await advance(tx.orm, lease, pass, { cursor: page.cursor, nextCursor, latest: prepared.latest, partial });
   return counts;
+}
+
+/** Everything there is, within one run: what such a pass did not meet is gone. */
+function hasReadAll({ pass, run }: PageCommit): boolean {
+  return pass.passMode === 'full' && pass.passStartTime === null && pass.passRunId === run.runId;
 }
 
 const writeAll: Write = async (tx, owner, prepared) =>
   withConflicts(prepared, await prepared.write(tx, owner, prepared.candidates));
 
-/** Halves until what is refused is one row. */
+/**
+ * Finds the refused rows one after the other. Of candidates that fail together the first half is tried: where it is
+ * sound it is written, and the fault is in the second, else the fault is in it. What follows a row that was found is tried
+ * as a whole again, so that one poisoned row of a hundred costs nine attempts.
+ */
 const writeBisecting: Write = async (tx, owner, prepared) => {
-  const writeSome = async (candidates: readonly Candidate[]): Promise<WriteResult> => {
+  let written: WriteResult = { inserted: 0, updated: 0, unchanged: 0, conflicts: [], refused: [] };
+  const attempt = async (candidates: readonly Candidate[]): Promise<DatabaseError | null> => {
     try {
-      return withConflicts(prepared, await tx.savepoint(() => prepared.write(tx, owner, candidates)));
+      const more = await tx.savepoint(() => prepared.write(tx, owner, candidates));
+      written = merge(written, withConflicts(prepared, more));
+      return null;
     } catch (error) {
-      if (!isRefusedValue(error)) throw error;
-      const [only] = candidates;
-      if (candidates.length === 1 && only) return poison(only, error);
-      const half = Math.ceil(candidates.length / 2);
-      const first = await writeSome(candidates.slice(0, half));
-      return merge(first, await writeSome(candidates.slice(half)));
+      if (isRefusedValue(error)) return error;
+      throw error;
     }
   };
-  return writeSome(prepared.candidates);
+
+  // All together failed already: that is why they are here.
+  let left: readonly Candidate[] = prepared.candidates;
+  do {
+    let faulty = left;
+    while (faulty.length > 1) {
+      const half = faulty.slice(0, Math.ceil(faulty.length / 2));
+      const isSound = (await attempt(half)) === null;
+      if (isSound) left = left.slice(half.length);
+      faulty = isSound ? faulty.slice(half.length) : half;
+    }
+    const [only] = faulty;
+    const error = await attempt(faulty);
+    if (error && only) written = merge(written, poison(only, error));
+    left = left.slice(1);
+  } while (left.length > 0 && (await attempt(left)) !== null);
+  return written;
 };
 
 function isRefusedValue(error: unknown): error is DatabaseError {

@@ -11,9 +11,10 @@ import { announce, completionOf } from '../db/events.ts';
 import { acquireLease, holdLease } from '../db/leases.ts';
 import { countLiveRows } from '../db/removals.ts';
 import { endRun, noteInRun, openRun, readReceipts } from '../db/runs.ts';
-import { markProvidersDown, markProvidersUp } from '../db/set-aside.ts';
+import { markProvidersDown, markProvidersUp, resolveDeadLetters } from '../db/set-aside.ts';
 import { commitPage } from './commit-page.ts';
 import { createCourier } from './courier.ts';
+import { settleRepeatedDeaths } from './dead-workers.ts';
 import { keepDrift, watchDrift } from './drift.ts';
 import { keepLease } from './keep-lease.ts';
 import type { Outcome } from './outcome.ts';
@@ -31,8 +32,9 @@ export async function runSync(deps: SyncDeps, customerId: string, stop: AbortSig
   const log = deps.log.child({ customerId });
   let turn: Turn | null = null;
   try {
-    turn = await takeTurn(deps, customerId, log, stop);
-    if (!turn) return { kind: 'not_run', reason: 'not due, not active, or another worker is at it' };
+    const taken = await takeTurn(deps, customerId, log, stop);
+    if ('kind' in taken) return taken;
+    turn = taken;
     return (await refresh(turn)) ?? (await syncStreams(turn)) ?? (await finish(turn));
   } catch (error) {
     return await settleFailure(deps, log, turn, error);
@@ -42,19 +44,22 @@ export async function runSync(deps: SyncDeps, customerId: string, stop: AbortSig
   }
 }
 
-/** Lease and run in one transaction; null where there is nothing to do. */
+/** Lease and run in one transaction; an outcome where there is nothing to do, or workers died of it too often. */
 async function takeTurn(
   deps: SyncDeps,
   customerId: string,
   log: Logger,
   stop: AbortSignal,
-): Promise<Turn | null> {
+): Promise<Turn | Outcome> {
   const { leaseMs, slicePages } = deps.settings;
   const taken = await deps.db.transaction(async ({ orm }) => {
     const lease = await acquireLease(orm, customerId, leaseMs);
-    return lease && { lease, run: await openRun(orm, lease, deps.settings) };
+    if (!lease) return null;
+    const run = await openRun(orm, lease, deps.settings);
+    return (await settleRepeatedDeaths(orm, deps, lease, run)) ?? { lease, run };
   });
-  if (!taken) return null;
+  if (!taken) return { kind: 'not_run', reason: 'not due, not active, or another worker is at it' };
+  if ('kind' in taken) return taken;
   const keptLease = keepLease(deps.db, taken.lease, leaseMs, stop);
   const drift = watchDrift(deps.client);
   const courier = createCourier({ ...deps, client: drift.client }, customerId, keptLease.signal);
@@ -223,6 +228,7 @@ async function finish(turn: Turn): Promise<Outcome> {
     if (judged.complete && !providersDown.includes(UNNAMED))
       await markProvidersUp(orm, lease.customerId, providersDown);
     await announce(orm, ...completionOf(run, judged, receipts));
+    if (judged.complete) await resolveDeadLetters(orm, lease.customerId);
     return judged;
   });
   turn.log.info({ status: ending.status, reason: ending.reason, mode: run.mode }, 'sync ended');

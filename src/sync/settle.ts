@@ -1,5 +1,6 @@
 /** Ends a turn that failed: asks the table what to do, writes it down, and says so to the queue. */
 import type { Logger } from 'pino';
+import { causeOf } from '../calico/causes.ts';
 import type { Endpoint } from '../calico/contract.ts';
 import { CalicoError, type Failure } from '../calico/errors.ts';
 import { backoffMs, decide, type Rule, situationOf, waitMs } from '../calico/response-codes.ts';
@@ -168,6 +169,7 @@ function evidenceOf(error: unknown, rule: Rule) {
       httpStatus,
       code,
       verdict: 'dead_letter',
+      cause: causeOf(error.failure),
       evidence: { kind, request, detail, requestId, body, nextStep },
     };
   }
@@ -177,6 +179,7 @@ function evidenceOf(error: unknown, rule: Rule) {
     httpStatus: null,
     code: null,
     verdict: 'dead_letter',
+    cause: error instanceof NoCredentialsError ? 'no credentials' : situationIn(error),
     evidence: { kind: name, detail: messageOf(error), nextStep },
   };
 }

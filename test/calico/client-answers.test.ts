@@ -25,8 +25,6 @@ test.each([
   ['empty', '', 'the body is not JSON'],
   ['not UTF-8', Buffer.from([0x22, 0xff, 0xfe, 0x22]), 'the body is not UTF-8'],
   ['raw bytes of a lone surrogate', Buffer.from([0x22, 0xed, 0xa0, 0xbd, 0x22]), 'the body is not UTF-8'],
-  ['nested 10,000 levels deep', `${'['.repeat(10_000)}${']'.repeat(10_000)}`, 'the body is not JSON'],
-  ['nested in objects', `${'{"a":'.repeat(10_000)}1${'}'.repeat(10_000)}`, 'the body is not JSON'],
 ])('an answer that is %s is unreadable', async (_what, body, detail) => {
   const failure = await failureAt(await serveAnswer(body));
   expect(failure).toMatchObject({ kind: 'unreadable', detail, httpStatus: 200, code: 200 });

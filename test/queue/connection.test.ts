@@ -7,7 +7,7 @@ import { openSyncQueue } from '../../src/queue/enqueue.ts';
 import { startSyncWorker } from '../../src/queue/worker.ts';
 import { describeOnBothQueues } from '../support/queue-backends.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { collectLogs, done } from './harness.ts';
+import { collectLogs, done, lastWords } from './harness.ts';
 
 const SECRET = 'hunter2-s3cr3t';
 
@@ -17,7 +17,7 @@ async function refusals(url: string, prefix = 'nowhere') {
   const connection = openQueueConnection(url, prefix);
   const errors = await Promise.all([
     openSyncQueue({ connection, log }).catch((error: unknown) => error),
-    startSyncWorker({ connection, log, concurrency: 1, runSync: async () => done }).catch(
+    startSyncWorker({ connection, log, concurrency: 1, lastWords, runSync: async () => done }).catch(
       (error: unknown) => error,
     ),
   ]);

@@ -6,6 +6,7 @@ import { onTestFinished } from 'vitest';
 import { migrateQueue, openQueueConnection, type QueueConnection } from '../../src/queue/connection.ts';
 import { openSyncQueue, type SyncQueue } from '../../src/queue/enqueue.ts';
 import { QUEUE_NAME } from '../../src/queue/job.ts';
+import type { LastWords } from '../../src/queue/processor.ts';
 import { startTick } from '../../src/queue/tick.ts';
 import { type SyncWorker, type SyncWorkerOptions, startSyncWorker } from '../../src/queue/worker.ts';
 import type { Outcome } from '../../src/sync/outcome.ts';
@@ -59,7 +60,13 @@ export async function openTestQueue(backend: TestQueueBackend, url = backend.url
     bull,
     logs,
     async startWorker(options) {
-      const worker = await startSyncWorker({ connection, concurrency: 1, log: logs.log, ...options });
+      const worker = await startSyncWorker({
+        connection,
+        concurrency: 1,
+        lastWords,
+        log: logs.log,
+        ...options,
+      });
       onTestFinished(() => worker.close(2_000));
       return worker;
     },
@@ -75,6 +82,14 @@ export async function onlyJob({ bull }: TestQueue): Promise<Job> {
 }
 
 export const done: Outcome = { kind: 'done', runId: 'run', status: 'succeeded' };
+
+const givenUp: Outcome = { kind: 'dead_lettered', runId: 'run', deadLetterId: '1', reason: 'given up' };
+
+/** A dead letter for whatever no turn can answer for. */
+export const lastWords: LastWords = {
+  workersDied: async () => givenUp,
+  unreadableJob: async () => givenUp,
+};
 
 export function later(notBefore: Date, why: 'wait' | 'slice' = 'wait'): Outcome {
   return { kind: 'later', runId: 'run', why, notBefore, reason: 'a test' };

@@ -1,16 +1,18 @@
 import { expect, it } from 'vitest';
 import { deduplicationId } from '../../src/queue/job.ts';
+import type { LastWords } from '../../src/queue/processor.ts';
 import type { Outcome } from '../../src/sync/outcome.ts';
 import { describeOnBothQueues, type TestQueueBackend } from '../support/queue-backends.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { done, gate, inAnHour, later, onlyJob, openTestQueue, type TestQueue } from './harness.ts';
+import { done, gate, inAnHour, lastWords, later, onlyJob, openTestQueue, type TestQueue } from './harness.ts';
 
 /** Runs one customer's turns, each as the list says, and `done` after the list. */
-async function runTurns(backend: TestQueueBackend, outcomes: Outcome[]) {
+async function runTurns(backend: TestQueueBackend, outcomes: Outcome[], words = lastWords) {
   const queue = await openTestQueue(backend);
   const left = [...outcomes];
   let turns = 0;
   await queue.startWorker({
+    lastWords: words,
     runSync: async () => {
       turns += 1;
       return left.shift() ?? done;
@@ -115,9 +117,17 @@ describeOnBothQueues('what should not happen', (backend) => {
   it.each([{}, { customerId: '' }, { customerId: 7 }, { customer: 'acme' }, []])(
     'job data %j fails the job with a clear sentence, and the worker goes on',
     async (data) => {
-      const { queue, turns } = await runTurns(backend, []);
+      const shapes: string[] = [];
+      const unreadableJob: LastWords['unreadableJob'] = (jobId, shape) => {
+        shapes.push(shape);
+        return lastWords.unreadableJob(jobId, shape);
+      };
+      const { queue, turns } = await runTurns(backend, [], { ...lastWords, unreadableJob });
       await queue.bull.add('sync', data);
       await untilFailed(queue);
+      expect(shapes).toEqual([
+        expect.stringMatching(/^\{("customer(Id)?":"(string|number)")?\}$|^"(object|undefined)"$/),
+      ]);
       const [failed] = await queue.bull.getFailed();
       expect(failed?.failedReason).toBe('The job names no customer: expected { customerId }.');
       await waitFor(() => turns() === 1, { describe: "the other customer's sync" });

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { deduplicationId } from '../../src/queue/job.ts';
 import { describeOnBothQueues } from '../support/queue-backends.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { done, gate, inAnHour, later, openTestQueue } from './harness.ts';
+import { done, gate, inAnHour, lastWords, later, openTestQueue } from './harness.ts';
 
 describeOnBothQueues('a worker', (backend) => {
   it('closes in time though a sync ignores the signal', async () => {
@@ -51,10 +51,11 @@ describeOnBothQueues('a worker', (backend) => {
     });
   });
 
-  it('that dies once too often frees the customer for the tick', async () => {
+  it('that dies once too often has it written down before the job ends, and the customer is free for the tick', async () => {
     const queue = await openTestQueue(backend);
     const lockMs = 150;
     let turns = 0;
+    const told: { customerId: string; times: number; failed: number }[] = [];
     await queue.sync.enqueueSync('acme');
     for (let death = 1; death <= 4; death += 1) {
       const worker = await queue.startWorker({
@@ -73,12 +74,23 @@ describeOnBothQueues('a worker', (backend) => {
         turns += 1;
         return done;
       },
+      lastWords: {
+        ...lastWords,
+        workersDied: async (customerId, times) => {
+          told.push({ customerId, times, failed: (await queue.sync.counts()).failed });
+          // Postgres is away the first time.
+          if (told.length === 1)
+            return { kind: 'failed', runId: null, notBefore: new Date(), reason: 'away' };
+          return lastWords.workersDied(customerId, times);
+        },
+      },
     });
     await waitFor(() => queue.sync.counts(), {
       describe: 'the job to fail',
       until: ({ failed }) => failed === 1,
     });
     expect(turns).toBe(4);
+    expect(told).toEqual([1, 2].map(() => ({ customerId: 'acme', times: 4, failed: 0 })));
     expect(await queue.bull.getDeduplicationJobId(deduplicationId('acme'))).toBeNull();
 
     await queue.sync.enqueueSync('acme');

@@ -1,14 +1,17 @@
 import { assetPosition } from '../../calico/contract.ts';
 import { keyOf, type PositionRow } from '../../db/positions.ts';
-import { depthProblems, fingerprint, type Normalized, problemsOf, textField } from './record.ts';
+import { faultsOf, fingerprint, keyFaults, type Normalized, problemsOf, textField } from './record.ts';
 
 /** One wire position as a row. Pure and total: what is no row says why. Absent parts of the key become ''. */
 export function normalizeAsset(record: unknown, keepRaw: boolean): Normalized<PositionRow> {
-  const tooDeep = depthProblems(record);
-  if (tooDeep.length > 0) return { problems: tooDeep, key: keyOfUnread(record) };
+  const faults = faultsOf(record, keepRaw);
+  if (faults.length > 0) return { problems: faults, key: keyOfUnread(record) };
   const parsed = assetPosition.safeParse(record);
   if (!parsed.success) return { problems: problemsOf(parsed.error), key: keyOfUnread(record) };
   const wire = parsed.data;
+  const { provider_id, account_id, asset_symbol, network, contract_address } = wire;
+  const tooLong = keyFaults({ provider_id, account_id, asset_symbol, network, contract_address });
+  if (tooLong.length > 0) return { problems: tooLong, key: keyOfUnread(record) };
   const { raw, contentHash } = fingerprint(record);
   return {
     row: {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { z } from 'zod';
-import { canonicalJson, isObject } from '../../calico/json.ts';
+import { fitsNumeric } from '../../calico/decimal.ts';
+import { canonicalJson, isObject, MAX_DEPTH } from '../../calico/json.ts';
 import type { Problem } from '../../db/set-aside.ts';
 
 /** A record as a row, or why it is none, with the key it would have had as far as that can be told. */
@@ -12,18 +13,51 @@ export function fingerprint(record: unknown): { raw: string; contentHash: string
   return { raw, contentHash: `\\x${createHash('sha256').update(raw).digest('hex').slice(0, 32)}` };
 }
 
-/** Far beyond any record, and far from where `canonicalJson` runs out of stack (some 2,300). */
-const MAX_DEPTH = 500;
-
-/** Why a record cannot even be looked at; empty for all but a hostile one. */
-export function depthProblems(record: unknown): Problem[] {
-  const message = `nests deeper than ${MAX_DEPTH} levels`;
-  return isDeeper(record, MAX_DEPTH) ? [{ path: '', message }] : [];
+/**
+ * What keeps a record from being looked at or stored, found before Postgres has to: one row that it refuses costs its
+ * page a second writing. Numbers count where `raw` is kept: those of the contract have limits of their own.
+ */
+export function faultsOf(record: unknown, keepRaw: boolean): Problem[] {
+  if (isSound(record, MAX_DEPTH, keepRaw)) return [];
+  const path = keepRaw ? pathToNumber(record, MAX_DEPTH) : null;
+  return path === null
+    ? [{ path: '', message: `nests deeper than ${MAX_DEPTH} levels` }]
+    : [{ path: path.join('.'), message: 'is a number of more digits than Postgres holds' }];
 }
 
-function isDeeper(value: unknown, levels: number): boolean {
-  if (typeof value !== 'object' || value === null || JSON.isRawJSON(value)) return false;
-  return levels === 0 || Object.values(value).some((part) => isDeeper(part, levels - 1));
+function isSound(value: unknown, levels: number, keepRaw: boolean): boolean {
+  if (typeof value !== 'object' || value === null) return true;
+  if (JSON.isRawJSON(value)) return !keepRaw || fitsNumeric(value.rawJSON);
+  return levels > 0 && Object.values(value).every((part) => isSound(part, levels - 1, keepRaw));
+}
+
+/** Where the first number is that Postgres cannot hold; null where it is depth that is wrong. */
+function pathToNumber(value: unknown, levels: number): string[] | null {
+  if (typeof value !== 'object' || value === null || levels === 0) return null;
+  if (JSON.isRawJSON(value)) return fitsNumeric(value.rawJSON) ? null : [];
+  for (const [key, part] of Object.entries(value)) {
+    const path = pathToNumber(part, levels - 1);
+    if (path) return [key, ...path];
+  }
+  return null;
+}
+
+/**
+ * In bytes, all parts of a key together. A row of an index holds 2,704, of which the customer's id and the widths of
+ * the parts take some.
+ */
+const LONGEST_KEY = 1_500;
+
+/** A key that no index holds; `parts` by their names on the wire. */
+export function keyFaults(parts: Readonly<Record<string, string | null | undefined>>): Problem[] {
+  // No character takes more than three bytes in UTF-8 for each of its UTF-16 units.
+  const units = Object.values(parts).reduce((sum, text) => sum + (text?.length ?? 0), 0);
+  if (units * 3 <= LONGEST_KEY) return [];
+  const sizes = Object.entries(parts).map(([path, text]) => ({ path, size: Buffer.byteLength(text ?? '') }));
+  const total = sizes.reduce((sum, { size }) => sum + size, 0);
+  if (total <= LONGEST_KEY) return [];
+  const longest = sizes.reduce((a, b) => (b.size > a.size ? b : a));
+  return [{ path: longest.path, message: `makes a key of ${total} bytes; an index holds ${LONGEST_KEY}` }];
 }
 
 /** zod's issues as JSON path and message; no message quotes a value. */

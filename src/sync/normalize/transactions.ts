@@ -1,7 +1,7 @@
 import { transaction, type WireAssetAmount, type WireTransaction } from '../../calico/contract.ts';
 import { TRANSACTION_KINDS, type TransactionKind } from '../../db/schema.ts';
 import { type FeeRow, keyOf, type TransactionRow } from '../../db/transactions.ts';
-import { depthProblems, fingerprint, type Normalized, problemsOf, textField } from './record.ts';
+import { faultsOf, fingerprint, keyFaults, type Normalized, problemsOf, textField } from './record.ts';
 
 /**
  * Which way a side points (assumed): `input` came into the customer's account, `output` left it.
@@ -19,14 +19,16 @@ type SideRule = 'required' | 'optional' | 'absent';
 
 /** One wire transaction as the row of its kind's table with its fees. Pure and total: what is no row says why. */
 export function normalizeTransaction(record: unknown, keepRaw: boolean): Normalized<TransactionRow> {
-  const tooDeep = depthProblems(record);
-  if (tooDeep.length > 0) return { problems: tooDeep, key: keyOfUnread(record) };
+  const faults = faultsOf(record, keepRaw);
+  if (faults.length > 0) return { problems: faults, key: keyOfUnread(record) };
   const parsed = transaction.safeParse(record);
   if (!parsed.success) return { problems: problemsOf(parsed.error), key: keyOfUnread(record) };
   const wire = parsed.data;
   const kind = kindOf(wire);
   const misfits = (['input', 'output'] as const).flatMap((side) => misfit(kind, side, wire[side] != null));
-  if (misfits.length > 0) return { problems: misfits, key: keyOfUnread(record) };
+  const { provider_id, transaction_id } = wire;
+  const problems = [...misfits, ...keyFaults({ provider_id, transaction_id })];
+  if (problems.length > 0) return { problems, key: keyOfUnread(record) };
 
   const { raw, contentHash } = fingerprint(record);
   return {

@@ -1,0 +1,152 @@
+/**
+ * What poison costs: a full pass over 10,000 records of which 1 % are refused, against one over clean ones, in one
+ * process, interleaved; medians. `node test/bench/poison.ts`, with DATABASE_URL of a server where it may make databases.
+ *
+ * The commits are measured alone (records in memory to rows in Postgres): fetching costs the same for both, and would only
+ * hide the difference.
+ */
+import { randomUUID } from 'node:crypto';
+import pg from 'pg';
+import { parseExactJson } from '../../src/calico/json.ts';
+import { sliceArrayElements } from '../../src/calico/json-slices.ts';
+import type { Page } from '../../src/calico/pages.ts';
+import { beginPass } from '../../src/db/checkpoints.ts';
+import { type Database, openDatabase } from '../../src/db/client.ts';
+import { addCustomer } from '../../src/db/customers.ts';
+import { acquireLease } from '../../src/db/leases.ts';
+import { migrateDatabase } from '../../src/db/migrate.ts';
+import { openRun } from '../../src/db/runs.ts';
+import { commitPage } from '../../src/sync/commit-page.ts';
+import { STREAMS } from '../../src/sync/streams.ts';
+
+const RECORDS = 10_000;
+const PAGE = 100;
+const POISON_EVERY = 100;
+const ROUNDS = 5;
+
+/** By whom a poisoned record is refused; the last by a constraint that only Postgres knows. */
+const KINDS = {
+  clean: {},
+  'refused by the contract': { output: { asset_symbol: 'ETH', amount: 'much' } },
+  'refused by Postgres': { description: 'poison' },
+} as const;
+type Kind = keyof typeof KINDS;
+
+/** Real ones are as long: some 700 characters. */
+function record(index: number, kind: Kind): string {
+  // One in each page, the worst that 1 % can do, and each time in another place.
+  const isPoison = index % POISON_EVERY === (Math.floor(index / POISON_EVERY) * 37) % POISON_EVERY;
+  return JSON.stringify({
+    transaction_id: `0x${index.toString(16).padStart(64, '0')}`,
+    kind: 'send',
+    provider_id: 'coinbase',
+    account_id: '0x7a250d5630b4cf539739df2c5dacb4c659f2488d',
+    timestamp: Date.UTC(2024, 0, 1) + index * 1000,
+    hash: `0x${index.toString(16).padStart(64, 'a')}`,
+    network: 'ethereum',
+    output: { asset_symbol: 'ETH', amount: `0.${index}`, value: { amount: `${index}.5`, currency: 'USD' } },
+    from_address: '0x7a250d5630b4cf539739df2c5dacb4c659f2488d',
+    to_address: '0xdac17f958d2ee523a2206206994597c13d831ec7',
+    fees: { items: [{ type: 'network', asset_symbol: 'ETH', amount: '0.0021' }] },
+    description: 'A payment with a few words of its own, as people write them',
+    ...(isPoison ? KINDS[kind] : {}),
+  });
+}
+
+function pagesOf(kind: Kind): string[] {
+  const texts: string[] = [];
+  for (let start = 0; start < RECORDS; start += PAGE) {
+    const records = Array.from({ length: PAGE }, (_none, index) => record(start + index, kind));
+    texts.push(`{"data":{"transactions":[${records.join(',')}]}}`);
+  }
+  return texts;
+}
+
+function pageOf(text: string, index: number, pages: number): Page {
+  const body = parseExactJson(text) as { data: { transactions: unknown[] } };
+  let sources: string[] | undefined;
+  return {
+    cursor: index === 0 ? null : String(index),
+    nextCursor: index + 1 === pages ? null : String(index + 1),
+    records: body.data.transactions,
+    sourceOf: (at) => {
+      sources ??= sliceArrayElements(text, ['data', 'transactions']);
+      return sources[at] ?? '';
+    },
+    errors: [],
+    partial: false,
+  };
+}
+
+/** A customer's first full pass; returns its milliseconds. */
+async function pass(db: Database, kind: Kind, texts: readonly string[]): Promise<number> {
+  const customerId = randomUUID();
+  const stream = STREAMS.find(({ name }) => name === 'transactions');
+  if (!stream) throw new Error('there is no such stream');
+  const { lease, run, first } = await db.transaction(async ({ orm }) => {
+    await addCustomer(orm, customerId, null);
+    const lease = await acquireLease(orm, customerId, 600_000);
+    if (!lease) throw new Error('no lease');
+    const run = await openRun(orm, lease, { fullSyncIntervalMs: 1, syncIntervalMs: 1 });
+    return { lease, run, first: await beginPass(orm, lease, 'transactions', { ...run, startTime: null, liveRows: null }) };
+  });
+  const sum = { landed: 0, quarantined: 0 };
+  const began = performance.now();
+  for (const [index, text] of texts.entries()) {
+    const page = pageOf(text, index, texts.length);
+    const at = { ...first, cursor: page.cursor, pagesDone: index };
+    const counts = await commitPage(db, { lease, run, stream, pass: at, page, keepRaw: true });
+    sum.landed += counts.inserted;
+    sum.quarantined += counts.quarantined;
+  }
+  const tookMs = performance.now() - began;
+  const poisoned = kind === 'clean' ? 0 : RECORDS / POISON_EVERY;
+  if (sum.landed !== RECORDS - poisoned || sum.quarantined !== poisoned) {
+    throw new Error(`${kind}: ${sum.landed} landed, ${sum.quarantined} quarantined`);
+  }
+  return tookMs;
+}
+
+async function withDatabase(work: (db: Database) => Promise<void>): Promise<void> {
+  const server = process.env['DATABASE_URL'] ?? 'postgres://postgres@127.0.0.1:5432/postgres';
+  const name = `bench_poison_${process.pid}`;
+  const admin = new pg.Client(server);
+  await admin.connect();
+  await admin.query(`CREATE DATABASE ${name}`);
+  const url = new URL(server);
+  url.pathname = `/${name}`;
+  try {
+    await migrateDatabase(url.href);
+    const client = new pg.Client(url.href);
+    await client.connect();
+    await client.query(`ALTER TABLE calico.send_transactions ADD CHECK (description <> 'poison')`);
+    await client.end();
+    const db = openDatabase({ url: url.href, maxConnections: 2 });
+    await work(db).finally(() => db.close());
+  } finally {
+    await admin.query(`DROP DATABASE ${name} WITH (FORCE)`);
+    await admin.end();
+  }
+}
+
+const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
+
+await withDatabase(async (db) => {
+  const kinds = Object.keys(KINDS) as Kind[];
+  const texts = new Map(kinds.map((kind) => [kind, pagesOf(kind)]));
+  const times = new Map<Kind, number[]>(kinds.map((kind) => [kind, []]));
+  for (let round = 0; round <= ROUNDS; round++) {
+    for (const kind of kinds) {
+      const tookMs = await pass(db, kind, texts.get(kind) ?? []);
+      if (round > 0) times.get(kind)?.push(tookMs); // the first round warms up
+    }
+  }
+  const clean = median(times.get('clean') ?? []);
+  for (const kind of kinds) {
+    const tookMs = median(times.get(kind) ?? []);
+    const speed = `${Math.round((RECORDS / tookMs) * 1000)} records/s`;
+    process.stdout.write(
+      `${kind}: ${tookMs.toFixed(0)} ms, ${speed}, ${(clean / tookMs).toFixed(2)} of clean\n`,
+    );
+  }
+});

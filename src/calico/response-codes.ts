@@ -239,6 +239,17 @@ function remedyApplies(remedy: Remedy, failure: Failure, tried: Tried): boolean 
   }
 }
 
+/**
+ * What an answer says of Calico as a whole, whoever asked: `wait` (429, 503), `works`, or null where it says nothing of
+ * that: errors of its own, no answer, one that cannot be read. `failure` null: it was a success.
+ */
+export function saysOfCalico(failure: Failure | null): 'wait' | 'works' | null {
+  if (failure === null) return 'works';
+  const { verdict, fault } = RESPONSE_RULES[situationOf(failure)][failure.endpoint];
+  if (verdict === 'wait') return 'wait';
+  return failure.kind === 'refused' && (fault === 'ours' || fault === 'customer') ? 'works' : null;
+}
+
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const BACKOFF_MS = {

@@ -29,7 +29,8 @@ export async function runSync(deps: SyncDeps, customerId: string, stop: AbortSig
   let turn: Turn | null = null;
   try {
     turn = await takeTurn(deps, customerId, log, stop);
-    if (!turn) return { kind: 'not_run', reason: 'not due, not active, or another worker is at it' };
+    if (!turn)
+      return { kind: 'not_run', reason: 'not due, not active, another worker is at it, or all workers wait' };
     return (await refresh(turn)) ?? (await syncStreams(turn)) ?? (await finish(turn));
   } catch (error) {
     return await settleFailure(deps, log, turn, error);
@@ -52,7 +53,8 @@ async function takeTurn(
   });
   if (!taken) return null;
   const keptLease = keepLease(deps.db, taken.lease, leaseMs, stop);
-  const courier = createCourier(deps, customerId, keptLease.signal);
+  const client = deps.fleet.clientFor(deps.client, taken.lease, keptLease.signal);
+  const courier = createCourier({ ...deps, client }, customerId, keptLease.signal);
   return {
     ...taken,
     deps,

@@ -1,14 +1,17 @@
 /**
- * Where the budget of requests is counted: beside the queue, on Redis or on Postgres, in windows of some milliseconds.
- * rate-limiter-flexible counts; what it has not is said here: windows shorter than a second on Redis, and on Postgres
- * the server's clock instead of each process's own (of two that differ, one would always come too late).
+ * Where the budget of requests is counted: beside the queue, on Redis or on Postgres. rate-limiter-flexible counts and
+ * says how long to wait; what it has not is said here: a window much shorter than a second, by the server's clock (of
+ * two processes whose clocks differ, one would always come too late), and one that begins where the last one ended.
  */
 import { Redis } from 'ioredis';
 import pg from 'pg';
 import { RateLimiterPostgres, RateLimiterRedis, type RateLimiterStoreAbstract } from 'rate-limiter-flexible';
 
-/** So many requests in so many milliseconds. */
-export type BudgetWindow = { points: number; ms: number };
+/**
+ * One request in each window of `everyUs` microseconds. A window begins when the one before it ended, if that is at most
+ * `makeUpUs` ago: who comes a little late loses nothing. Else it begins with the request.
+ */
+export type BudgetWindow = { everyUs: number; makeUpUs: number };
 
 export type BudgetStore = { limiter: RateLimiterStoreAbstract; close(): Promise<void> };
 
@@ -17,12 +20,19 @@ const STORE_TIMEOUT_MS = 1_000;
 
 const TABLE = 'request_budget';
 
-/** The library's script with milliseconds for seconds; it hands over whole seconds only. */
-const countIn = (ms: number) => `
-  redis.call('set', KEYS[1], 0, 'PX', ${ms}, 'NX')
-  return { redis.call('incrby', KEYS[1], ARGV[1]), redis.call('pttl', KEYS[1]) }`;
+/** Without the bound on `ends` a clock that was set back would stop everybody until it is there again. */
+const countInHash = ({ everyUs, makeUpUs }: BudgetWindow) => `
+  local time = redis.call('time')
+  local now = time[1] * 1000000 + time[2]
+  local ends = tonumber(redis.call('hget', KEYS[1], 'ends') or 0)
+  if now >= ends or ends > now + ${everyUs} then
+    ends = math.max(math.min(ends, now), now - ${makeUpUs}) + ${everyUs}
+    redis.call('hset', KEYS[1], 'ends', string.format('%.0f', ends), 'points', 0)
+    redis.call('expire', KEYS[1], 60)
+  end
+  return { redis.call('hincrby', KEYS[1], 'points', ARGV[1]), math.ceil((ends - now) / 1000) }`;
 
-export function redisBudgetStore(url: string, prefix: string, { points, ms }: BudgetWindow): BudgetStore {
+export function redisBudgetStore(url: string, prefix: string, window: BudgetWindow): BudgetStore {
   const redis = new Redis(url, {
     connectTimeout: STORE_TIMEOUT_MS,
     commandTimeout: STORE_TIMEOUT_MS,
@@ -33,14 +43,18 @@ export function redisBudgetStore(url: string, prefix: string, { points, ms }: Bu
   const limiter = new RateLimiterRedis({
     storeClient: redis,
     keyPrefix: prefix,
-    points,
-    duration: 1, // of the script's own; below 1 the library would never let the key end
-    customIncrTtlLuaScript: countIn(ms),
+    points: 1,
+    duration: 1, // not used: the window is the script's own
+    customIncrTtlLuaScript: countInHash(window),
   });
   return { limiter, close: async () => redis.disconnect() };
 }
 
-export function postgresBudgetStore(url: string, schema: string, { points, ms }: BudgetWindow): BudgetStore {
+export function postgresBudgetStore(
+  url: string,
+  schema: string,
+  { everyUs, makeUpUs }: BudgetWindow,
+): BudgetStore {
   const pool = new pg.Pool({
     connectionString: url,
     max: 1, // a process asks for one request at a time
@@ -51,7 +65,7 @@ export function postgresBudgetStore(url: string, schema: string, { points, ms }:
   pool.on('error', () => undefined); // the pool replaces the connection
   const statement = { name: 'request_budget', text: countInTable(schema) };
   const query = async ({ values: [key, taken] }: { values: [string, number] }) => {
-    const { rows } = await pool.query<Counted>({ ...statement, values: [key, taken, ms] });
+    const { rows } = await pool.query<Counted>({ ...statement, values: [key, taken, everyUs, makeUpUs] });
     return { rows: rows.map((row) => ({ points: row.points, expire: Date.now() + row.left_ms })) };
   };
   const limiter = new RateLimiterPostgres({
@@ -60,24 +74,24 @@ export function postgresBudgetStore(url: string, schema: string, { points, ms }:
     tableName: TABLE,
     tableCreated: true,
     clearExpiredByTimeout: false, // there is one key
-    points,
-    duration: ms / 1000,
+    points: 1,
+    duration: 1, // not used: the window is the statement's own
   });
   return { limiter, close: () => pool.end() };
 }
 
 type Counted = { points: number; left_ms: number };
 
-/** The clock is read once the row is locked, and once only: two readings could take a window for over and not over. */
+/** As the script for Redis. The clock is read once the row is locked; the first request of all finds no row. */
 function countInTable(schema: string): string {
-  const clock = '(extract(epoch FROM clock_timestamp()) * 1000)::bigint';
+  const clock = '(extract(epoch FROM clock_timestamp()) * 1000000)::bigint';
   return `
-    INSERT INTO "${schema}".${TABLE} AS b (key, points, expire) VALUES ($1, $2, ${clock} + $3::int)
-    ON CONFLICT (key) DO UPDATE SET (points, expire) = (
-      SELECT CASE WHEN b.expire <= c.at THEN $2 ELSE b.points + $2 END,
-        CASE WHEN b.expire <= c.at THEN c.at + $3::int ELSE b.expire END
-      FROM (SELECT ${clock} AS at) c)
-    RETURNING points, (expire - ${clock})::int AS left_ms`;
+    INSERT INTO "${schema}".${TABLE} AS b (key, points, ends) VALUES ($1, $2, ${clock} + $3::bigint)
+    ON CONFLICT (key) DO UPDATE SET (points, ends) = (
+      SELECT CASE WHEN c.is_over THEN $2 ELSE b.points + $2 END,
+        CASE WHEN c.is_over THEN greatest(least(b.ends, c.at), c.at - $4::bigint) + $3::bigint ELSE b.ends END
+      FROM (SELECT at, at >= b.ends OR b.ends > at + $3::bigint AS is_over FROM (SELECT ${clock} AS at) now) c)
+    RETURNING points, ceil((ends - ${clock}) / 1000.0)::int AS left_ms`;
 }
 
 /** Unlogged: what was counted before a crash of the server is of no interest. Any number may do this at once. */
@@ -85,5 +99,5 @@ export async function createBudgetTable(client: pg.ClientBase, schema: string): 
   await client.query(`
     SELECT pg_advisory_xact_lock(hashtextextended('${schema}.${TABLE}', 0));
     CREATE UNLOGGED TABLE IF NOT EXISTS "${schema}".${TABLE} (
-      key text PRIMARY KEY, points integer NOT NULL, expire bigint NOT NULL)`);
+      key text PRIMARY KEY, points integer NOT NULL, ends bigint NOT NULL)`);
 }

@@ -28,8 +28,8 @@ export function openBudget(options: {
 }): Budget {
   const { connection, perSecond, log } = options;
   const store = connection.openBudgetStore(windowFor(perSecond));
-  const own = windowFor(perSecond * SHARE_WITHOUT_STORE);
-  const withoutStore = new RateLimiterMemory({ points: own.points, duration: own.ms / 1000 });
+  const alone = windowFor(perSecond * SHARE_WITHOUT_STORE);
+  const withoutStore = new RateLimiterMemory({ points: 1, duration: alone.everyUs / 1_000_000 });
   const outage = outageLog(log, `the budget of requests at ${connection.where}`);
 
   /** Milliseconds until it is worth asking again; 0: the request may be sent. */
@@ -65,18 +65,19 @@ export function openBudget(options: {
   };
 }
 
-/** Transit is never even: requests a window apart when they were allowed may arrive this much closer, over a second. */
-const TRANSIT_JITTER_MS = 40;
-const WINDOWS_A_SECOND = 40;
+/** What is made good of a process that came late for its window; mostly it is 1 to 10 ms. */
+const MAKE_UP_MS = 10;
+/** On the way requests draw nearer to each other: after a second by this much, where machines are busy. */
+const TRANSIT_MS = 40;
 
 /**
- * The windows in which `perSecond` requests a second are counted: so short that two neighbouring bursts are no burst,
- * and so much longer than their share of a second that in none, wherever it begins, more than `perSecond` arrive.
- * 20 a second: one in 52 ms. A second-long window would let 40 through around its edge.
+ * The windows for `perSecond` requests a second: so much longer than their share of a second that in none, wherever it
+ * begins, more arrive. 20 a second: one in 52.5 ms, 95 % of what is allowed. (A window of a whole second would let
+ * 40 through around its edge.)
  */
 export function windowFor(perSecond: number): BudgetWindow {
-  const points = Math.ceil(perSecond / WINDOWS_A_SECOND);
-  return { points, ms: Math.ceil((points * (1000 + TRANSIT_JITTER_MS)) / perSecond) };
+  const everyUs = Math.ceil(((1_000 + MAKE_UP_MS + TRANSIT_MS) * 1_000) / perSecond);
+  return { everyUs, makeUpUs: MAKE_UP_MS * 1_000 };
 }
 
 async function askOf(limiter: RateLimiterAbstract): Promise<number> {

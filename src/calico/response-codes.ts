@@ -272,7 +272,7 @@ export function backoffMs(
   return retryAfterMs === null ? jittered : retryAfterMs + Math.min(jittered, base);
 }
 
-/** Without a Retry-After: at least a second, and never more than ten minutes until the next look. */
+/** At least a second, and without a Retry-After never more than ten minutes until the next look. */
 const WAIT_MS = { least: SECOND, first: 5 * SECOND, most: 10 * MINUTE };
 
 /**
@@ -280,7 +280,10 @@ const WAIT_MS = { least: SECOND, first: 5 * SECOND, most: 10 * MINUTE };
  * grows with the time waited so far, with full jitter.
  */
 export function waitMs(waitedMs: number, retryAfterMs: number | null, random: () => number): number {
-  if (retryAfterMs !== null) return retryAfterMs + Math.round(random() * WAIT_MS.first);
+  if (retryAfterMs !== null) {
+    const jitter = Math.min(WAIT_MS.first, Math.max(WAIT_MS.least, retryAfterMs));
+    return Math.max(WAIT_MS.least, retryAfterMs + Math.round(random() * jitter));
+  }
   const ceiling = Math.min(WAIT_MS.most, Math.max(WAIT_MS.first, waitedMs));
   return Math.max(WAIT_MS.least, Math.round(random() * ceiling));
 }

@@ -154,24 +154,30 @@ test('Retry-After is a floor, in seconds and as a date; a probe that is refused 
   expect(await pauseOf(world)).toMatchObject({ refusals: 1 });
 });
 
-test('a probe whose worker dies is followed by another, and its late word opens nothing', async () => {
+test('a probe whose worker dies is followed by another, and only the latest one’s word counts', async () => {
   const world = await createFive();
+  const { signal } = new AbortController();
+  const bearer = world.sandbox.issueTokens('bob').access_token;
+  const takeLease = () => world.db.transaction(({ orm }) => acquireLease(orm, 'bob', 60_000));
+  const hearAs = async (lease: Awaited<ReturnType<typeof takeLease>>) => {
+    if (!lease?.isProbe) throw new Error('bob is not the probe');
+    const client = world.deps.fleet.clientFor(world.deps.client, lease, signal);
+    await client.send({ endpoint: 'refreshAssets', bearer, signal });
+    return pauseOf(world);
+  };
   refuse(world, { endpoint: 'assets', customerId: 'alice' }, 503, '60');
   await world.sync('alice');
   await waitIsOver(world);
 
-  const dead = await world.db.transaction(({ orm }) => acquireLease(orm, 'bob', 60_000));
-  expect(dead).toMatchObject({ isProbe: true });
+  const dead = await takeLease();
   expect(await world.sync('carol')).toMatchObject({ kind: 'not_run' });
   await world.expireLease('bob');
-  refuse(world, { endpoint: 'refreshAssets', customerId: 'carol' }, 503, '60');
-  expect(await world.sync('carol')).toMatchObject({ kind: 'later', why: 'wait' });
-
-  if (!dead) throw new Error('bob was not the probe');
-  const client = world.deps.fleet.clientFor(world.deps.client, dead, new AbortController().signal);
-  const bearer = world.sandbox.issueTokens('bob').access_token;
-  await client.send({ endpoint: 'refreshAssets', bearer, signal: new AbortController().signal });
-  expect(await pauseOf(world)).toMatchObject({ refusals: 2 });
+  const second = await takeLease();
+  expect(await hearAs(dead), 'the dead one’s').toMatchObject({ probe: 'bob' });
+  await world.rows(`UPDATE calico.fleet_pause SET until = now() + interval '1 minute'`);
+  expect(await hearAs(second), 'while another was told to wait longer').toMatchObject({ probe: 'bob' });
+  await waitIsOver(world);
+  expect(await hearAs(second)).toBeNull();
 });
 
 test('the token endpoint’s 429 counts; the longest wait ends whoever asks, and nobody who only waits', async () => {

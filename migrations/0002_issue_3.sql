@@ -11,6 +11,19 @@ CREATE TABLE "calico"."contract_drift" (
 	CONSTRAINT "contract_drift_endpoint_path_kind_detail_pk" PRIMARY KEY("endpoint","path","kind","detail")
 );
 --> statement-breakpoint
+CREATE TABLE "calico"."fleet_pause" (
+	"only_row" boolean PRIMARY KEY DEFAULT true NOT NULL,
+	"situation" text NOT NULL,
+	"reason" text NOT NULL,
+	"refusals" integer DEFAULT 1 NOT NULL,
+	"since" timestamp with time zone NOT NULL,
+	"until" timestamp with time zone NOT NULL,
+	"probe_customer_id" text,
+	"probe_epoch" bigint,
+	"opened_at" timestamp with time zone,
+	CONSTRAINT "fleet_pause_only_row" CHECK ("calico"."fleet_pause"."only_row")
+);
+--> statement-breakpoint
 CREATE TABLE "calico"."event_outbox" (
 	"seq" bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY (sequence name "calico"."event_outbox_seq_seq" INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1),
 	"event_id" uuid DEFAULT gen_random_uuid() NOT NULL,

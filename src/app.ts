@@ -2,16 +2,19 @@
 import type { Logger } from 'pino';
 import { startEvents } from './app/events.ts';
 import { createCalicoClient } from './calico/client.ts';
+import type { Limiter } from './calico/limiter.ts';
 import type { Config } from './config.ts';
 import { type Database, openDatabase } from './db/client.ts';
 import { listDueCustomers } from './db/customers.ts';
 import { countPendingMigrations } from './db/migrate.ts';
+import { openBudget } from './queue/budget.ts';
 import { openQueueConnection } from './queue/connection.ts';
 import { openSyncQueue, type SyncQueue } from './queue/enqueue.ts';
 import { startTick } from './queue/tick.ts';
 import { startSyncWorker } from './queue/worker.ts';
 import type { TokenSource } from './sync/access-token.ts';
 import { settleDeadJob, settleUnreadableJob } from './sync/dead-workers.ts';
+import { createFleet } from './sync/fleet.ts';
 import { runSync } from './sync/run-sync.ts';
 import type { SyncDeps } from './sync/turn.ts';
 
@@ -83,10 +86,12 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
     const concurrency = config.worker.WORKER_CONCURRENCY;
     const db = await openMigratedDatabase(config, log, concurrency + SPARE_CONNECTIONS);
     closer.add(() => atMost(CLOSE_GRACE_MS, db.close()));
-    const deps = syncDeps(config, db, log);
     const connection = openQueueConnection(config.queue.QUEUE_URL, config.queue.QUEUE_PREFIX);
     const queue = await openSyncQueue({ connection, log });
     closer.add(() => queue.close(CLOSE_GRACE_MS));
+    const budget = openBudget({ connection, perSecond: config.calico.CALICO_RATE_LIMIT, log });
+    closer.add(() => atMost(CLOSE_GRACE_MS, budget.close()));
+    const deps = syncDeps(config, db, budget, log);
     const worker = await startSyncWorker({
       connection,
       concurrency,
@@ -132,8 +137,9 @@ export function openCalico(
   return { db, client, oauth, keys: credentials.CREDENTIALS_KEYS, now: Date.now };
 }
 
-function syncDeps(config: WorkerConfig, db: Database, log: Logger): SyncDeps {
+function syncDeps(config: WorkerConfig, db: Database, limiter: Limiter, log: Logger): SyncDeps {
   const { sync } = config;
+  const surroundings = { log, now: Date.now, random: Math.random };
   return {
     ...openCalico(config, db),
     settings: {
@@ -147,8 +153,8 @@ function syncDeps(config: WorkerConfig, db: Database, log: Logger): SyncDeps {
       maxWaitMs: sync.CALICO_MAX_WAIT,
       keepRaw: sync.KEEP_RAW,
     },
-    log,
-    random: Math.random,
+    fleet: createFleet({ ...surroundings, db, limiter, maxWaitMs: sync.CALICO_MAX_WAIT }),
+    ...surroundings,
   };
 }
 

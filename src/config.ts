@@ -157,6 +157,7 @@ const SECTIONS = {
     CALICO_AUTH_URL: calicoUrl.default('https://login.getcalico.com/oauth/token'),
     CALICO_CLIENT_ID: required,
     CALICO_CLIENT_SECRET: required,
+    CALICO_RATE_LIMIT: count(10, 1, 10_000),
     CALICO_TIMEOUT_MS: count(30_000, 100, 600_000),
     CALICO_MAX_BODY_BYTES: count(16 * 1024 * 1024, 1024, 1024 * 1024 * 1024),
   }),

@@ -61,6 +61,7 @@ describe('readConfig', () => {
         CALICO_CLIENT_SECRET: 'secret',
         CALICO_TIMEOUT_MS: 30_000,
         CALICO_MAX_BODY_BYTES: 16 * 1024 * 1024,
+        CALICO_RATE_LIMIT: 10,
       },
       sync: {
         CALICO_PAGE_LIMIT: 100,

@@ -24,6 +24,7 @@ const ALLOWED: Record<string, readonly string[]> = {
 const HOMES: Record<string, readonly string[]> = {
   bullmq: ['queue'],
   ioredis: ['queue'],
+  'rate-limiter-flexible': ['queue'],
   'drizzle-orm': ['db', 'cli'], // the demo asks questions of its own
   pg: ['db', 'queue'], // BullMQ's own migrations want a client of pg
   commander: ['cli'],

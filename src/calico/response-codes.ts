@@ -249,6 +249,17 @@ function remedyApplies(remedy: Remedy, failure: Failure, tried: Tried): boolean 
   }
 }
 
+/**
+ * What an answer says of Calico as a whole, whoever asked: `wait` (429, 503), `works`, or null where it says nothing of
+ * that: errors of its own, no answer, one that cannot be read. `failure` null: it was a success.
+ */
+export function saysOfCalico(failure: Failure | null): 'wait' | 'works' | null {
+  if (failure === null) return 'works';
+  const { verdict, fault } = RESPONSE_RULES[situationOf(failure)][failure.endpoint];
+  if (verdict === 'wait') return 'wait';
+  return failure.kind === 'refused' && (fault === 'ours' || fault === 'customer') ? 'works' : null;
+}
+
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const BACKOFF_MS = {
@@ -271,7 +282,7 @@ export function backoffMs(
   return retryAfterMs === null ? jittered : retryAfterMs + Math.min(jittered, base);
 }
 
-/** Without a Retry-After: at least a second, and never more than ten minutes until the next look. */
+/** At least a second, and without a Retry-After never more than ten minutes until the next look. */
 const WAIT_MS = { least: SECOND, first: 5 * SECOND, most: 10 * MINUTE };
 
 /**
@@ -279,7 +290,10 @@ const WAIT_MS = { least: SECOND, first: 5 * SECOND, most: 10 * MINUTE };
  * grows with the time waited so far, with full jitter.
  */
 export function waitMs(waitedMs: number, retryAfterMs: number | null, random: () => number): number {
-  if (retryAfterMs !== null) return retryAfterMs + Math.round(random() * WAIT_MS.first);
+  if (retryAfterMs !== null) {
+    const jitter = Math.min(WAIT_MS.first, Math.max(WAIT_MS.least, retryAfterMs));
+    return Math.max(WAIT_MS.least, retryAfterMs + Math.round(random() * jitter));
+  }
   const ceiling = Math.min(WAIT_MS.most, Math.max(WAIT_MS.first, waitedMs));
   return Math.max(WAIT_MS.least, Math.round(random() * ceiling));
 }

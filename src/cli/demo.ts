@@ -90,6 +90,8 @@ function demoEnvironment(databaseUrl: string, sandbox: Sandbox) {
     CALICO_AUTH_URL: sandbox.authUrl,
     CALICO_CLIENT_ID: sandbox.clientId,
     CALICO_CLIENT_SECRET: sandbox.clientSecret,
+    // The stand-in has no limit, and nobody wants to wait.
+    CALICO_RATE_LIMIT: '1000',
   };
 }
 

@@ -5,17 +5,21 @@ import { compareAnswer, type Finding } from '../calico/compare.ts';
 import { type Endpoint, RECORDS_PATH } from '../calico/contract.ts';
 import { CalicoError } from '../calico/errors.ts';
 import { isObject } from '../calico/json.ts';
+import type { Limiter } from '../calico/limiter.ts';
 import { RESPONSE_RULES, situationOf } from '../calico/response-codes.ts';
 import type { Orm } from '../db/client.ts';
 import { readExpiry } from '../db/credentials.ts';
 import { findCustomer } from '../db/customers.ts';
+import { readFleetPause } from '../db/fleet-pause.ts';
+import { openBudget } from '../queue/budget.ts';
+import { openQueueConnection } from '../queue/connection.ts';
 import { type Courier, createCourier } from '../sync/courier.ts';
 import { unknownCustomer } from './customers.ts';
 import { driftRemark } from './doctor-checks.ts';
 import { failure } from './explain.ts';
-import { count, shellWord } from './format.ts';
+import { count, formatTime, shellWord } from './format.ts';
 import { type Colour, plain, say, sayJson, sayTable } from './output.ts';
-import { settings, withDatabase } from './session.ts';
+import { commandLog, settings, withDatabase } from './session.ts';
 
 /** What one endpoint answered. `records` null: its answers hold none. */
 type Look = { endpoint: Endpoint; records: number | null; problem: string | null; findings: Finding[] };
@@ -25,14 +29,20 @@ type Look = { endpoint: Endpoint; records: number | null; problem: string | null
  * endpoint did not answer or its answer would be refused.
  */
 export async function runDoctorLive(customerId: string, { json }: { json?: boolean }): Promise<void> {
-  const config = settings('database', 'credentials', 'calico', 'sync');
+  const config = settings('database', 'queue', 'credentials', 'calico', 'sync');
   const looks = await withDatabase(config, async (db) => {
     await db.run((orm) => refuseWithoutTokens(orm, customerId));
+    await db.run(refuseInPause);
     const source = openCalico(config, db);
+    const budget = openBudget({
+      connection: openQueueConnection(config.queue.QUEUE_URL, config.queue.QUEUE_PREFIX),
+      perSecond: config.calico.CALICO_RATE_LIMIT,
+      log: commandLog,
+    });
     const answers = new Map<Endpoint, Pick<Look, 'records' | 'findings'>>();
-    const client = watched(source.client, answers);
+    const client = watched(paced(source.client, budget), answers);
     const courier = createCourier({ ...source, client }, customerId, new AbortController().signal);
-    const problems = await askAll(courier, config.sync.CALICO_PAGE_LIMIT);
+    const problems = await askAll(courier, config.sync.CALICO_PAGE_LIMIT).finally(budget.close);
     const endpoints = new Set([...problems.keys(), ...answers.keys()]);
     return [...endpoints].map(
       (endpoint): Look => ({
@@ -58,6 +68,25 @@ async function refuseWithoutTokens(orm: Orm, customerId: string): Promise<void> 
   throw failure(
     `There are no tokens for ${plain(customerId)}. Next: calico-sync customers add ${shellWord(customerId)}`,
   );
+}
+
+/** A command is as polite as a worker (promise 10). */
+async function refuseInPause(orm: Orm): Promise<void> {
+  const pause = await readFleetPause(orm);
+  if (!pause) return;
+  throw failure(
+    `All workers wait for Calico, and so does this: ${plain(pause.reason)}. Next: again ${formatTime(pause.until, Date.now())}`,
+  );
+}
+
+/** Takes each request's place in the budget of all workers. */
+function paced(client: CalicoClient, { acquire }: Limiter): CalicoClient {
+  return {
+    send: async (request) => {
+      await acquire(request.signal);
+      return client.send(request);
+    },
+  };
 }
 
 /** Compares each success with the contract as it passes; of several the last counts. */

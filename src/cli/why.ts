@@ -3,6 +3,7 @@
 import type { Orm } from '../db/client.ts';
 import { readExpiry } from '../db/credentials.ts';
 import { findCustomer } from '../db/customers.ts';
+import { readFleetPause } from '../db/fleet-pause.ts';
 import { listRuns, readReceipts } from '../db/runs.ts';
 import { databaseNow, readOpenItems } from '../db/situation.ts';
 import { unknownCustomer } from './customers.ts';
@@ -31,7 +32,6 @@ async function readFacts(orm: Orm, customerId: string): Promise<Facts> {
     hasCredentials: (await readExpiry(orm, customerId)) !== null,
     run: run ? { ...run, streams: await readReceipts(orm, run.runId) } : null,
     ...(await readOpenItems(orm, customerId, run?.runId ?? null)),
-    // Nobody pauses the fleet yet.
-    fleetPause: null,
+    fleetPause: await readFleetPause(orm),
   };
 }

@@ -2,6 +2,7 @@
 import { and, asc, count, eq, inArray, isNotNull, type SQL, sql } from 'drizzle-orm';
 import type { Orm } from './client.ts';
 import { announce } from './events.ts';
+import { isClosed, readFleetPause } from './fleet-pause.ts';
 import { isDue } from './leases.ts';
 import { TRANSACTION_KINDS } from './schema.ts';
 import { customers, type RunMode, type RunTrigger } from './schema-sync.ts';
@@ -82,14 +83,22 @@ export async function countByStatus(orm: Orm): Promise<{ status: CustomerStatus;
     .orderBy(asc(customers.status));
 }
 
-/** Those that are due and that nobody works on, the longest due first. */
+/** One of them will ask whether the pause is over; a few, for the first one's job may be stuck. */
+const PROBE_CANDIDATES = 3;
+
+/**
+ * Those that are due and that nobody works on, the longest due first. While the fleet is paused there are none, and when
+ * somebody may ask whether that is over, a few.
+ */
 export async function listDueCustomers(orm: Orm, limit: number): Promise<string[]> {
+  const pause = await readFleetPause(orm);
+  if (pause && isClosed(pause)) return [];
   const rows = await orm
     .select({ customerId: customers.customerId })
     .from(customers)
     .where(isDue)
     .orderBy(asc(customers.nextSyncAt))
-    .limit(limit);
+    .limit(pause ? Math.min(limit, PROBE_CANDIDATES) : limit);
   return rows.map((row) => row.customerId);
 }
 

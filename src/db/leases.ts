@@ -1,6 +1,7 @@
 /** One writer a customer (promise 2): a lease by the database's clock, and an epoch that rises with each. */
 import { and, eq, isNull, lte, or, type SQL, sql } from 'drizzle-orm';
 import type { Orm } from './client.ts';
+import { enterFleet, nameProbe } from './fleet-pause.ts';
 import { customers } from './schema-sync.ts';
 
 /** Who may write for a customer: whoever names the epoch of its row while the lease runs. */
@@ -28,14 +29,26 @@ export const isDue = and(
   isReached(customers.leaseUntil),
 );
 
-/** Takes the lease of a customer that is due; null where it is not, or another worker was first. */
-export async function acquireLease(orm: Orm, customerId: string, leaseMs: number): Promise<Lease | null> {
+/**
+ * Takes the lease of a customer that is due; null where it is not, another worker was first, or the fleet is paused.
+ * `isProbe`: it is the one turn that may ask whether the pause is over. Belongs in a transaction.
+ */
+export async function acquireLease(
+  orm: Orm,
+  customerId: string,
+  leaseMs: number,
+): Promise<(Lease & { isProbe: boolean }) | null> {
+  const entry = await enterFleet(orm);
+  if (entry === 'closed') return null;
   const [row] = await orm
     .update(customers)
     .set({ epoch: sql`${customers.epoch} + 1`, leaseUntil: after(leaseMs) })
     .where(and(eq(customers.customerId, customerId), isDue))
     .returning({ epoch: customers.epoch });
-  return row ? { customerId, epoch: row.epoch } : null;
+  if (!row) return null;
+  const isProbe = entry === 'probe';
+  if (isProbe) await nameProbe(orm, customerId, row.epoch);
+  return { customerId, epoch: row.epoch, isProbe };
 }
 
 /** The row of this lease while it runs. */

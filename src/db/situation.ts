@@ -71,7 +71,7 @@ export async function readOverview(orm: Orm, overdueMs: number): Promise<Overvie
     )
     SELECT (SELECT count(*)::int FROM overdue) AS overdue, (SELECT min(since)::text FROM overdue) AS "overdueSince",
       (SELECT count(*)::int FROM calico.customers WHERE lease_until > clock_timestamp()) AS leased,
-      (SELECT count(*)::int FROM calico.dead_letters WHERE replayed_at IS NULL AND discarded_at IS NULL)
+      (SELECT count(*)::int FROM calico.dead_letters WHERE replayed_at IS NULL AND discarded_at IS NULL AND resolved_at IS NULL)
         AS "openDeadLetters",
       (SELECT count(*)::int FROM calico.quarantined_records WHERE resolved_at IS NULL) AS quarantined`);
   const [row] = rows;

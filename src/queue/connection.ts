@@ -13,6 +13,13 @@ import {
   SchemaMigrationRequiredError,
 } from 'bullmq';
 import pg from 'pg';
+import {
+  type BudgetStore,
+  type BudgetWindow,
+  createBudgetTable,
+  postgresBudgetStore,
+  redisBudgetStore,
+} from './budget-store.ts';
 import { within } from './deadline.ts';
 import { messageOf } from './outage.ts';
 
@@ -27,6 +34,8 @@ export interface QueueConnection {
   readonly backend: BackendFactory<IQueueBackend, string>;
   /** Throws one sentence and the next step when the queue cannot work: not reachable, not migrated. */
   check(): Promise<void>;
+  /** Where all processes together count their requests. */
+  openBudgetStore(window: BudgetWindow): BudgetStore;
 }
 
 /**
@@ -41,15 +50,25 @@ export function openQueueConnection(queueUrl: string, prefix: string): QueueConn
       where,
       backend: postgresBackend(queueUrl, prefix),
       check: () => checkSchema(queueUrl, prefix),
+      openBudgetStore: (window) => postgresBudgetStore(queueUrl, prefix, window),
     };
   }
-  return { kind, where, backend: redisBackend(queueUrl, prefix), check: async () => undefined };
+  return {
+    kind,
+    where,
+    backend: redisBackend(queueUrl, prefix),
+    check: async () => undefined,
+    openBudgetStore: (window) => redisBudgetStore(queueUrl, prefix, window),
+  };
 }
 
-/** Creates or upgrades the queue's schema in Postgres, under BullMQ's own advisory lock; Redis needs none. */
+/** Creates or upgrades the queue's schema in Postgres, under advisory locks; Redis needs none. */
 export async function migrateQueue(queueUrl: string, prefix: string): Promise<void> {
   if (readUrl(queueUrl).kind === 'redis') return;
-  await withClient(queueUrl, (client) => runMigrations(client, prefix));
+  await withClient(queueUrl, async (client) => {
+    await runMigrations(client, prefix);
+    await createBudgetTable(client, prefix);
+  });
 }
 
 /**

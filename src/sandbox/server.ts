@@ -36,7 +36,7 @@ export interface SandboxOptions {
   readonly cursorTtlMs?: number;
   /** Holds every answer back; default 0. */
   readonly latencyMs?: number;
-  /** API requests let through in each second of the clock; beyond it 429 with Retry-After. Default no limit. */
+  /** API requests let through in any second; beyond it 429 with Retry-After. Default no limit. */
   readonly rateLimitPerSecond?: number;
   /** Whether `requests` is kept (at most the last 100,000); default true. */
   readonly logRequests?: boolean;

@@ -58,10 +58,12 @@ async function takeTurn(
     const run = await openRun(orm, lease, deps.settings);
     return (await settleRepeatedDeaths(orm, deps, lease, run)) ?? { lease, run };
   });
-  if (!taken) return { kind: 'not_run', reason: 'not due, not active, or another worker is at it' };
+  if (!taken)
+    return { kind: 'not_run', reason: 'not due, not active, another worker is at it, or all workers wait' };
   if ('kind' in taken) return taken;
   const keptLease = keepLease(deps.db, taken.lease, leaseMs, stop);
-  const drift = watchDrift(deps.client);
+  const client = deps.fleet.clientFor(deps.client, taken.lease, keptLease.signal);
+  const drift = watchDrift(client);
   const courier = createCourier({ ...deps, client: drift.client }, customerId, keptLease.signal);
   return {
     ...taken,

@@ -3,15 +3,17 @@ import type { Logger } from 'pino';
 import { causeOf } from '../calico/causes.ts';
 import type { Endpoint } from '../calico/contract.ts';
 import { CalicoError, type Failure } from '../calico/errors.ts';
-import { backoffMs, decide, type Rule, situationOf, waitMs } from '../calico/response-codes.ts';
+import { backoffMs, decide, type Rule, situationOf } from '../calico/response-codes.ts';
 import type { Orm } from '../db/client.ts';
 import { readCredentials } from '../db/credentials.ts';
 import { DatabaseError } from '../db/errors.ts';
+import { readFleetPause } from '../db/fleet-pause.ts';
 import { holdLease, LeaseLostError } from '../db/leases.ts';
 import { endRun, markFenced } from '../db/runs.ts';
 import type { StreamName } from '../db/schema-sync.ts';
 import { addDeadLetter } from '../db/set-aside.ts';
 import { NoCredentialsError } from './access-token.ts';
+import { FleetPausedError } from './fleet.ts';
 import type { Outcome } from './outcome.ts';
 import { putOff, type SyncDeps, type Turn, triesIn } from './turn.ts';
 
@@ -52,7 +54,7 @@ export async function settleFailure(
   if (!turn) return notWritten(deps, log, null, error);
   try {
     if (isFenced(turn, error)) return await fenced(turn);
-    if (turn.stop.aborted && isAborted(error)) return await stopped(turn);
+    if (turn.stop.aborted && isAborted(turn, error)) return await stopped(turn);
     return await applyVerdict(turn, error);
   } catch (second) {
     if (second instanceof LeaseLostError) return { kind: 'fenced', runId: turn.run.runId };
@@ -78,6 +80,7 @@ async function fenced(turn: Turn): Promise<Outcome> {
 
 async function applyVerdict(turn: Turn, error: unknown): Promise<Outcome> {
   const { deps, run } = turn;
+  if (error instanceof FleetPausedError) return waitWithAll(turn, error);
   const rule = ruleFor(turn, error);
   const failure = error instanceof CalicoError ? error.failure : null;
   const reason = reasonOf(rule.rule, error);
@@ -91,7 +94,9 @@ async function applyVerdict(turn: Turn, error: unknown): Promise<Outcome> {
   const waiting = { for: situation, since: new Date(deps.now()) };
   if (run.waitingFor === waiting.for && run.waitingSince) waiting.since = run.waitingSince;
   const waitedMs = deps.now() - waiting.since.getTime();
-  const delayMs = waitMs(waitedMs, failure?.retryAfterMs ?? null, deps.random);
+  // The pause of all was written when the answer came, and is as long as it must be.
+  const pause = await deps.db.run(readFleetPause);
+  const delayMs = Math.max(LEAST_WAIT_MS, pause?.leftMs ?? 0, failure?.retryAfterMs ?? 0);
   if (waitedMs + delayMs > deps.settings.maxWaitMs) {
     return deadLetter(
       turn,
@@ -102,6 +107,16 @@ async function applyVerdict(turn: Turn, error: unknown): Promise<Outcome> {
   }
   return putOff(turn, { why: 'wait', delayMs, reason, waiting });
 }
+
+/** Nothing was asked: no try is spent, and its longest wait does not begin with this. */
+function waitWithAll(turn: Turn, { leftMs, message }: FleetPausedError): Promise<Outcome> {
+  const { waitingFor, waitingSince: since } = turn.run;
+  const waiting = waitingFor !== null && since !== null ? { waiting: { for: waitingFor, since } } : {};
+  return putOff(turn, { why: 'wait', delayMs: Math.max(LEAST_WAIT_MS, leftMs), reason: message, ...waiting });
+}
+
+/** Also where the pause ended while it was written: others have their turn first. */
+const LEAST_WAIT_MS = 1_000;
 
 function ruleFor({ run }: Turn, error: unknown): { do: 'wait' | 'retry' | 'dead_letter'; rule: Rule } {
   const attempts = triesIn(run, situationIn(error));
@@ -204,8 +219,11 @@ function isFenced(turn: Turn, error: unknown): boolean {
   return turn.keptLease.isLost() || error instanceof LeaseLostError;
 }
 
-function isAborted(error: unknown): boolean {
-  return error instanceof CalicoError && error.failure.kind === 'aborted';
+/** On its way, or while it waited for its place in the budget. */
+function isAborted({ keptLease }: Turn, error: unknown): boolean {
+  return (
+    error === keptLease.signal.reason || (error instanceof CalicoError && error.failure.kind === 'aborted')
+  );
 }
 
 /** Postgres did not take the note either: the lease ends by itself, and the customer is still due. */

@@ -7,6 +7,7 @@ import { type Run, suspendRun } from '../db/runs.ts';
 import type { KeyRing } from '../db/vault.ts';
 import type { Courier } from './courier.ts';
 import type { DriftWatch } from './drift.ts';
+import type { Fleet } from './fleet.ts';
 import type { KeptLease } from './keep-lease.ts';
 import type { Outcome } from './outcome.ts';
 
@@ -32,6 +33,7 @@ export type SyncSettings = {
 export type SyncDeps = {
   db: Database;
   client: CalicoClient;
+  fleet: Fleet;
   oauth: OAuthClient;
   keys: KeyRing;
   settings: SyncSettings;

@@ -88,7 +88,11 @@ async function pass(db: Database, kind: Kind, texts: readonly string[]): Promise
     const lease = await acquireLease(orm, customerId, 600_000);
     if (!lease) throw new Error('no lease');
     const run = await openRun(orm, lease, { fullSyncIntervalMs: 1, syncIntervalMs: 1 });
-    return { lease, run, first: await beginPass(orm, lease, 'transactions', { ...run, startTime: null, liveRows: null }) };
+    return {
+      lease,
+      run,
+      first: await beginPass(orm, lease, 'transactions', { ...run, startTime: null, liveRows: null }),
+    };
   });
   const sum = { landed: 0, quarantined: 0 };
   const began = performance.now();

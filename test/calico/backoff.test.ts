@@ -53,5 +53,6 @@ test('a wait is at least a second, at most ten minutes, and its ceiling grows wi
 test('Retry-After is a floor of the wait, and many who heard it do not come back at once', () => {
   expect(waitMs(0, 30_000, least)).toBe(30_000);
   expect(waitMs(60 * MINUTE_MS, 30_000, most)).toBe(35_000);
-  expect(waitMs(0, 0, least)).toBe(0);
+  expect(waitMs(0, 0, least)).toBe(1_000);
+  expect(waitMs(0, 2_000, most)).toBe(4_000);
 });

@@ -38,6 +38,7 @@ export function settingsFor(databaseUrl: string, queueUrl: string, sandbox?: San
     QUEUE_URL: queueUrl,
     CREDENTIALS_KEYS: `test:${randomBytes(32).toString('base64')}`,
     CALICO_REFRESH_SETTLE_MS: '0',
+    CALICO_RATE_LIMIT: '1000',
     ...(sandbox
       ? {
           CALICO_API_URL: sandbox.apiUrl,

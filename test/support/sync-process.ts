@@ -2,6 +2,7 @@
 import { pino } from 'pino';
 import { createCalicoClient } from '../../src/calico/client.ts';
 import { openDatabase } from '../../src/db/client.ts';
+import { createFleet } from '../../src/sync/fleet.ts';
 import { runSync } from '../../src/sync/run-sync.ts';
 import type { SyncSettings } from '../../src/sync/turn.ts';
 
@@ -18,6 +19,7 @@ export type SyncProcessSpec = {
 
 const spec: SyncProcessSpec = JSON.parse(process.env['SYNC_PROCESS'] ?? '{}');
 const db = openDatabase({ url: spec.databaseUrl, maxConnections: 3 });
+const surroundings = { log: pino({ level: 'silent' }), now: Date.now, random: Math.random };
 const outcome = await runSync(
   {
     db,
@@ -25,9 +27,8 @@ const outcome = await runSync(
     oauth: spec,
     keys: new Map([['test', Buffer.from(spec.keyBase64, 'base64')]]),
     settings: spec.settings,
-    log: pino({ level: 'silent' }),
-    now: Date.now,
-    random: Math.random,
+    fleet: createFleet({ ...surroundings, db, limiter: { acquire: async () => {} }, maxWaitMs: 60_000 }),
+    ...surroundings,
   },
   spec.customerId,
   new AbortController().signal,

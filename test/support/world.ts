@@ -2,11 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { type Logger, pino } from 'pino';
 import { onTestFinished } from 'vitest';
 import { createCalicoClient } from '../../src/calico/client.ts';
+import type { Limiter } from '../../src/calico/limiter.ts';
 import { type Database, openDatabase } from '../../src/db/client.ts';
 import { saveCredentials } from '../../src/db/credentials.ts';
 import { addCustomer } from '../../src/db/customers.ts';
 import { createMemoryData, type MemoryData } from '../../src/sandbox/data-memory.ts';
 import { type Sandbox, type SandboxOptions, startSandbox } from '../../src/sandbox/server.ts';
+import { createFleet } from '../../src/sync/fleet.ts';
 import type { Outcome } from '../../src/sync/outcome.ts';
 import { runSync } from '../../src/sync/run-sync.ts';
 import type { SyncDeps, SyncSettings } from '../../src/sync/turn.ts';
@@ -24,7 +26,7 @@ export type World = {
   logged: string[];
   /** Adds a customer with tokens of the sandbox's; it is due at once. */
   addCustomer(customerId: string): Promise<void>;
-  /** Makes a customer due now, whatever its schedule and waits. */
+  /** Makes a customer due now, whatever its schedule and waits; in a pause of the fleet it may ask whether that is over. */
   makeDue(customerId: string): Promise<void>;
   /** One turn of the customer's sync. */
   sync(customerId: string, stop?: AbortSignal): Promise<Outcome>;
@@ -58,6 +60,9 @@ const SETTINGS: SyncSettings = {
   keepRaw: true,
 };
 
+/** A budget without end. */
+export const UNLIMITED: Limiter = { acquire: async (signal) => signal.throwIfAborted() };
+
 /** Turns after which a sync that does not end is a defect, not a long run. */
 const MAX_TURNS = 200;
 
@@ -85,6 +90,11 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     log,
     now,
     random: options.random ?? Math.random,
+    fleet: createFleet({
+      ...{ db, log, now, limiter: UNLIMITED, lookEveryMs: 0 },
+      random: options.random ?? Math.random,
+      maxWaitMs: options.settings?.maxWaitMs ?? SETTINGS.maxWaitMs,
+    }),
   };
   onTestFinished(async () => {
     await sandbox.close();
@@ -100,6 +110,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
       'UPDATE calico.customers SET next_sync_at = least(next_sync_at, now()), not_before = NULL WHERE customer_id = $1',
       [customerId],
     );
+    await rows('UPDATE calico.fleet_pause SET until = now()');
   };
   const expireLease = async (customerId: string) => {
     await rows('UPDATE calico.customers SET lease_until = clock_timestamp() WHERE customer_id = $1', [

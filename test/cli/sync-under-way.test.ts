@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { createGate, nth } from '../support/gate.ts';
-import { sends, transaction } from '../support/records.ts';
+import { EPOCH_MS, sends, transaction } from '../support/records.ts';
 import { createInstallation, expectRuns } from './installation.ts';
 
 it('sync --wait does not take the run that is under way for its own: what came since then is here when it ends', async () => {
@@ -11,7 +11,7 @@ it('sync --wait does not take the run that is under way for its own: what came s
   await at.startWorker();
   await gate.arrival;
   // Before the pages that the run under way has read already.
-  at.data.add('transactions', 'alice', transaction('send', 'late', { timestamp: 1 }));
+  at.data.add('transactions', 'alice', transaction('send', 'late', { timestamp: EPOCH_MS - 1 }));
 
   const waiting = at.start('sync alice --full --wait');
   await waiting.prints('Asked for a full sync of alice.');

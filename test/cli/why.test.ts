@@ -27,7 +27,13 @@ test('tells each customer’s story: what it read, what is missing, what happens
     answer: { partial: [{ provider_id: 'kraken', cause: 'maintenance' }] },
   });
   faults.add({ customerId: 'lost', endpoint: 'assets', answer: { status: 404 } });
-  for (const id of ids.slice(1)) await world.sync(id);
+  for (const id of ids.slice(1).filter((id) => id !== 'slow')) await world.sync(id);
+  await world.sync('slow');
+  const inPause = await run('why new');
+  expect(inPause.stdout).toMatch(
+    /Next: All workers wait for Calico: Calico’s rate limit is exceeded \(.*\)\. It goes on/,
+  );
+  await world.rows('DELETE FROM calico.fleet_pause');
   await run('customers pause off --reason holidays');
   await world.rows(
     `UPDATE calico.customers SET next_sync_at = now() - interval '1 h' WHERE customer_id = 'new'`,

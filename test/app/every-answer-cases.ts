@@ -26,6 +26,8 @@ export type Case = {
   endpoint: Endpoint;
   /** The second page (which has a cursor), or the second run (which has a time window). */
   at: 'first page' | 'second page' | 'second run';
+  /** How many answers are spoiled; all where it is left out. */
+  times?: number;
   answer: (world: World, customerId: string) => FaultAnswer;
   leaves: Leaves;
 };
@@ -47,7 +49,7 @@ const eightTries = (fault: string): Verdict => ({ times: 8, fault, waitedS: 127 
 const eightSlowTries = (fault: string): Verdict => ({ times: 8, fault, waitedS: 3690 });
 const threeTries = (fault: string): Verdict => ({ times: 3, fault, waitedS: 3 });
 
-/** The documented codes that refuse. 429 and 503 are waited for: every-answer.test.ts has them apart. */
+/** The documented codes that refuse; 429 and 503 are waited for. */
 export const REFUSALS: Record<number, Verdict> = {
   400: dead('ours'),
   401: reauthenticate,
@@ -103,8 +105,8 @@ const CARRIERS: Record<string, (code: number) => FaultAnswer> = {
   'body of a 502': (bodyCode) => ({ bodyCode, status: 502 }),
 };
 
-/** Every case but those that wait. */
-export function casesOf(): Case[] {
+/** Everything that ends a run, or does not disturb it. */
+export function endings(): Case[] {
   return ENDPOINTS.flatMap((endpoint) => [
     ...refusals(endpoint),
     ...successes(endpoint),
@@ -212,6 +214,32 @@ function wholeAnswer(code: number, endpoint: Endpoint, world: World, customerId:
 /** What each customer has at Calico: a page of assets, and with pages of two, one page of transactions or two. */
 export const RECORDS = { assets: [position('BTC', '1.5')], transactions: [transaction('send', 't1')] };
 export const SECOND_PAGE = [transaction('send', 't2'), transaction('send', 't3')];
+
+/** Told once to come back in two minutes, all workers do, and the run goes on: one at a time, for each stops the others. */
+export function waits(): Case[] {
+  const headers = { 'retry-after': '120' };
+  return ENDPOINTS.flatMap((endpoint) =>
+    WAITS.flatMap((code) =>
+      Object.entries(CARRIERS).map(
+        ([carrier, answer]): Case => ({
+          name: `${code} in the ${carrier} at ${endpoint}`,
+          endpoint,
+          at: 'first page',
+          times: 1,
+          answer: () => ({ ...answer(code), headers }) as FaultAnswer,
+          leaves: {
+            run: 'succeeded',
+            customer: 'active',
+            deadLetter: null,
+            provider: null,
+            requests: { ...ONCE_EACH, [endpoint]: 2 },
+            waitedS: 120,
+          },
+        }),
+      ),
+    ),
+  );
+}
 
 /** What has a remedy where the request had a cursor or a time window. */
 function restarts(): Case[] {

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { isDeepStrictEqual } from 'node:util';
 import { expect, test } from 'vitest';
 import { DOCUMENTED_CODES } from '../../src/calico/response-codes.ts';
+import { readFleetPause } from '../../src/db/fleet-pause.ts';
 import { runSync } from '../../src/sync/run-sync.ts';
 import { openTestQueue, type TestQueue } from '../queue/harness.ts';
 import { describeOnOneQueue } from '../support/queue-backends.ts';
@@ -15,14 +16,15 @@ import { waitFor } from '../support/wait-for.ts';
 import { createWorld, type World } from '../support/world.ts';
 import {
   type Case,
-  casesOf,
   ENDPOINTS,
+  endings,
   type Leaves,
   RECORDS,
   REFUSALS,
   SECOND_PAGE,
   SUCCESSES,
   WAITS,
+  waits,
 } from './every-answer-cases.ts';
 
 const ALWAYS = Number.POSITIVE_INFINITY;
@@ -44,7 +46,7 @@ describeOnOneQueue('every answer at every endpoint', (backend) => {
       settings: { pageLimit: 2, refreshSettleMs: 5_000 },
     });
     const waitedMs = await startWorker(queue, world);
-    const cases = casesOf();
+    const cases = [...endings(), ...waits()];
     for (const one of cases) await prepare(world, one);
     await syncAll(
       queue,
@@ -55,10 +57,13 @@ describeOnOneQueue('every answer at every endpoint', (backend) => {
     world.sandbox.clearRequests();
     for (const one of cases) addFault(world, one);
 
-    await syncAll(queue, world, cases);
+    await syncAll(queue, world, endings());
+    for (const one of waits()) await syncAll(queue, world, [one]);
     const wrong: object[] = [];
-    for (const { name, leaves: expected } of cases) {
+    for (const { name, leaves: expected, times } of cases) {
       const seen = await leftBehind(world, name, waitedMs.get(name) ?? 0);
+      // Retry-After and up to 5 s of jitter, less what has passed of it.
+      if (times === 1) seen.waitedS -= seen.waitedS % 60;
       if (!isDeepStrictEqual(seen, expected)) wrong.push({ name, expected, seen });
     }
     expect.soft(wrong.slice(0, 5)).toEqual([]);
@@ -80,6 +85,8 @@ async function startWorker(queue: TestQueue, world: World): Promise<Map<string, 
       const outcome = await runSync(world.deps, customerId, stop);
       if (outcome.kind !== 'later') return outcome;
       const ms = outcome.notBefore.getTime() - NOW_MS;
+      const pause = await world.db.run(readFleetPause);
+      expect(pause !== null, `${customerId} ${outcome.why}`).toBe(outcome.why === 'wait');
       waitedMs.set(customerId, (waitedMs.get(customerId) ?? 0) + ms);
       await world.makeDue(customerId);
       return { ...outcome, notBefore: new Date(0) };
@@ -101,11 +108,11 @@ async function prepare(world: World, { name, endpoint, at }: Case): Promise<void
   );
 }
 
-function addFault(world: World, { name, endpoint, at, answer }: Case): void {
+function addFault(world: World, { name, endpoint, at, times = ALWAYS, answer }: Case): void {
   world.sandbox.faults.add({
     endpoint,
     customerId: name,
-    times: ALWAYS,
+    times,
     ...(at === 'second page' ? { when: ({ query }) => query['cursor'] !== undefined } : {}),
     answer: answer(world, name),
   });

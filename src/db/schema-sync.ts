@@ -105,7 +105,8 @@ export const syncRuns = calico.table(
 
 /**
  * A run's receipt, one row a stream (promise 3). `balanced` is computed by Postgres: nobody can set it. `inherited_from`:
- * the stream was read by that run, whose worker was killed later on; it is not read again.
+ * the stream was read by that run, whose worker was killed later on; it is not read again. What a run took over from others
+ * (takeover.ts) is in its `fetched` and `quarantined` as far as it was set aside.
  */
 export const syncRunStreams = calico.table(
   'sync_run_streams',

@@ -34,8 +34,18 @@ const WHETHER = [
 /** A customer's rows as text, in an order that is always the same. */
 export type Digest = readonly string[];
 
-/** Digests by customer, in one statement. */
-export async function digestsOf(world: World, customerIds: readonly string[]): Promise<Map<string, Digest>> {
+/** What tells that a row was marked as removed. */
+const REMOVAL = ['removed_at', 'valid_to'];
+
+/**
+ * Digests by customer, in one statement. Without `removals`, what is marked as removed looks like what is not: a full pass
+ * that was killed says nothing of removals (promise 6), the next one does.
+ */
+export async function digestsOf(
+  world: World,
+  customerIds: readonly string[],
+  { removals }: { removals: boolean },
+): Promise<Map<string, Digest>> {
   const selects = COMPARED.map(
     (table) => `SELECT '${table}' AS what, customer_id, to_jsonb(t) AS row FROM calico.${table} t
       WHERE customer_id = ANY ($1)`,
@@ -48,7 +58,11 @@ export async function digestsOf(world: World, customerIds: readonly string[]): P
          jsonb_build_object('mode', mode, 'status', status, 'reason', reason)
          FROM calico.sync_runs WHERE customer_id = ANY ($1) ORDER BY customer_id, started_at DESC)) AS all_rows
      ORDER BY 1, 2`,
-    [customerIds, INCIDENTAL, WHETHER],
+    [
+      customerIds,
+      removals ? INCIDENTAL : [...INCIDENTAL, ...REMOVAL],
+      WHETHER.filter((column) => removals || !REMOVAL.includes(column)),
+    ],
   );
   const digests = new Map<string, string[]>(customerIds.map((customerId) => [customerId, []]));
   for (const { customer_id, text } of rows) digests.get(customer_id)?.push(text);

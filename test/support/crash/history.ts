@@ -7,6 +7,8 @@ import type { World } from '../world.ts';
 
 export type Leg = {
   name: string;
+  /** Nobody is killed in it, and removals are compared after it. */
+  calm?: true;
   /** What happens before the sync, the same for every customer; returns a fault that ends with the leg, if there is one. */
   change(world: World, customerId: string): FaultHandle | undefined | Promise<undefined>;
 };
@@ -102,6 +104,14 @@ export const HISTORY: readonly Leg[] = [
       data.add('transactions', id, transaction('uncategorized', 'p'));
       const rule = { endpoint: 'transactions', customerId: id, when: hasCursor } as const;
       return sandbox.faults.add({ ...rule, answer: { status: 400 } });
+    },
+  },
+  {
+    name: 'a full sync from its first page to its last in one run, which alone may mark removals',
+    calm: true,
+    change: async ({ db }, id) => {
+      await db.run((orm) => requestSync(orm, [id], 'full', 'manual'));
+      return undefined;
     },
   },
 ];

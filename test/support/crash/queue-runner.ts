@@ -38,7 +38,7 @@ export async function crashAtQueueCalls(
   const passed = new Set<string>();
   const listen = async (moment: string) => void passed.add(moment);
   await workToEnd(spec, queueOf('undisturbed'), 'undisturbed', listen);
-  const expected = (await digestsOf(world, ['undisturbed'])).get('undisturbed') ?? [];
+  const expected = (await digestsOf(world, ['undisturbed'], { removals: true })).get('undisturbed') ?? [];
 
   const victims = startVictims(spec, times);
   const moments = [...passed];
@@ -57,7 +57,7 @@ export async function crashAtQueueCalls(
     const ends = await Promise.allSettled(customerIds.map(goOn));
     for (const end of ends) if (end.status === 'rejected') report.divergences.push(String(end.reason));
 
-    const digests = await digestsOf(world, customerIds);
+    const digests = await digestsOf(world, customerIds, { removals: true });
     for (const { customerId, diedAt } of deaths) {
       if (diedAt !== null) report.kills++;
       if (diedAt !== null) met.add(diedAt);

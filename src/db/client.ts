@@ -30,10 +30,14 @@ export type DatabaseOptions = {
   maxConnections: number;
   /** Called when an idle connection breaks: the pool replaces it, and an unheard error would end the process. */
   onIdleError?: (error: unknown) => void;
+  /** Awaited before and after each statement: `BEGIN:before`, `upsert_send_transactions:after`. For tests that end there. */
+  onStatement?: OnStatement;
 };
 
+type OnStatement = (moment: string) => void | Promise<void>;
+
 /** Opens a pool; connects at the first use. */
-export function openDatabase({ url, maxConnections, onIdleError }: DatabaseOptions): Database {
+export function openDatabase({ url, maxConnections, onIdleError, onStatement }: DatabaseOptions): Database {
   const pool = new pg.Pool({
     connectionString: url,
     max: maxConnections,
@@ -47,11 +51,11 @@ export function openDatabase({ url, maxConnections, onIdleError }: DatabaseOptio
   });
   // pg's pool says that it has ended before its sockets have: what breaks then is of no interest.
   pool.on('error', (error) => pool.ending || onIdleError?.(toDatabaseError(error)));
-  const orm = drizzle(pool);
+  const orm = drizzle(announced(pool, onStatement));
 
   return {
     run: (work) => translated(() => work(orm)),
-    transaction: (work) => translated(() => inTransaction(pool, work)),
+    transaction: (work) => translated(() => inTransaction(pool, onStatement, work)),
     close: () => pool.end(),
   };
 }
@@ -64,13 +68,18 @@ async function translated<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-async function inTransaction<T>(pool: pg.Pool, work: (tx: Transaction) => Promise<T>): Promise<T> {
-  const client = await pool.connect();
+async function inTransaction<T>(
+  pool: pg.Pool,
+  onStatement: OnStatement | undefined,
+  work: (tx: Transaction) => Promise<T>,
+): Promise<T> {
+  const connection = await pool.connect();
+  const client = announced(connection, onStatement);
   let broken: Error | undefined;
   const onError = (error: Error) => {
     broken = error;
   };
-  client.on('error', onError);
+  connection.on('error', onError);
   let savepoints = 0;
   try {
     await client.query('BEGIN');
@@ -85,8 +94,8 @@ async function inTransaction<T>(pool: pg.Pool, work: (tx: Transaction) => Promis
     await client.query('ROLLBACK').catch(onError);
     throw error;
   } finally {
-    client.off('error', onError);
-    client.release(broken);
+    connection.off('error', onError);
+    connection.release(broken);
   }
 }
 
@@ -102,4 +111,27 @@ async function withSavepoint<T>(client: pg.PoolClient, name: string, work: () =>
     await client.query(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`);
     throw error;
   }
+}
+
+/** The same connection where nobody listens; else one whose `query`, the only thing it is used for, says what it does. */
+function announced<Connection extends pg.Pool | pg.PoolClient>(
+  connection: Connection,
+  onStatement: OnStatement | undefined,
+): Connection {
+  if (!onStatement) return connection;
+  const query = async (statement: string | pg.QueryConfig, values?: unknown[]) => {
+    const name = nameOf(statement);
+    await onStatement(`${name}:before`);
+    const result = await connection.query(statement, values);
+    await onStatement(`${name}:after`);
+    return result;
+  };
+  return Object.create(connection, { query: { value: query } });
+}
+
+/** A prepared statement's own name; else its verb and the first table of ours that it speaks of. */
+function nameOf(statement: string | pg.QueryConfig): string {
+  const { name, text } = typeof statement === 'string' ? { text: statement } : statement;
+  const [, verb = '', table] = /^\s*(\w+)(?:.*?"?calico"?\."?(\w+))?/s.exec(text) ?? [];
+  return name ?? (table ? `${verb} ${table}` : verb);
 }

@@ -6,6 +6,7 @@ import { announce } from './events.ts';
 import { holdLease, type Lease } from './leases.ts';
 import { customers, type RunMode, type StreamName, syncRunStreams, syncRuns } from './schema-sync.ts';
 import type { CustomerStatus, RunStatus } from './statuses.ts';
+import { takeOverStreams } from './takeover.ts';
 
 export type Run = typeof syncRuns.$inferSelect;
 /** One stream's part of a run's receipt (promise 3). */
@@ -16,7 +17,7 @@ const isRun = (run: Pick<Run, 'runId'>) => eq(syncRuns.runId, run.runId);
 
 /**
  * The run that this lease is for: the one that was put off, or a new one. A run that another worker left `running`
- * becomes `abandoned`; its pass goes on at the checkpoint in a run of its own, which inherits the streams that were whole.
+ * becomes `abandoned`; its pass goes on at the checkpoint in a run of its own, which takes over what it had read (takeover.ts).
  * A new run is full where one was asked for, none was done within the full interval, a full pass is under way, or the
  * run that was killed was full: it may have died before its pass began, and the request went with it.
  */
@@ -56,20 +57,7 @@ export async function openRun(
     .update(customers)
     .set({ requestedMode: null, requestedTrigger: null })
     .where(eq(customers.customerId, lease.customerId));
-  if (open) await inheritStreams(orm, one(run), open, syncIntervalMs);
-  return one(run);
-}
-
-/**
- * What a killed run had read to the end, with nothing set aside and nobody missing, counts for its successor; unless it
- * is from an interval ago, when it would stand for now.
- */
-async function inheritStreams(orm: Orm, run: Run, killed: Run, syncIntervalMs: number): Promise<void> {
-  if (killed.providersDown.length > 0 || killed.mode !== run.mode) return;
-  await orm.execute(sql`INSERT INTO calico.sync_run_streams (run_id, stream, complete, inherited_from, removal_note)
-    SELECT ${run.runId}::uuid, stream, true, coalesce(inherited_from, run_id), removal_note FROM calico.sync_run_streams
-    WHERE run_id = ${killed.runId}::uuid AND complete AND balanced AND quarantined = 0 AND held = 0
-      AND ${killed.startedAt.toISOString()}::timestamptz > now() - make_interval(secs => ${syncIntervalMs / 1000})`);
+  return open ? takeOverStreams(orm, one(run), open, syncIntervalMs) : one(run);
 }
 
 async function nextRun(

@@ -113,8 +113,9 @@ export const syncRuns = calico.table(
 
 /**
  * A run's receipt, one row a stream (promise 3). `balanced` is computed by Postgres: nobody can set it. `inherited_from`:
- * the stream was read by that run, whose worker was killed later on; it is not read again. `removed`, `held`: live rows
- * that a full pass did not see; `removal_note`: why it was not asked, or what else there is to say of it.
+ * the stream was read by that run, whose worker was killed later on; it is not read again. What a run took over from others
+ * (takeover.ts) is in its `fetched` and `quarantined` as far as it was set aside. `removed`, `held`: live rows that a full
+ * pass did not see; `removal_note`: why it was not asked, or what else there is to say of it.
  */
 export const syncRunStreams = calico.table(
   'sync_run_streams',

@@ -82,7 +82,8 @@ export async function startSyncWorker(options: SyncWorkerOptions): Promise<SyncW
       autorun: false,
       concurrency,
       lockDuration: lockMs,
-      stalledInterval: lockMs / 3,
+      // Redis refuses a fraction, and then no stalled job is ever found.
+      stalledInterval: Math.ceil(lockMs / 3),
       maxStalledCount: NEVER,
     },
     watchPolls(connection.backend, { onPoll: answered, stopping: stopping.signal }),

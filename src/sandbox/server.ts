@@ -32,6 +32,12 @@ export interface SandboxOptions {
   readonly refreshTokenTtlMs?: number;
   /** Whether a refresh token is good once only; default true. If false, the token endpoint returns no new one. */
   readonly rotateRefreshTokens?: boolean;
+  /**
+   * How long a refresh token that was used stays good, for a client that did not get the answer; default 0. Auth0 calls it
+   * the rotation overlap period (auth0.com/docs/secure/tokens/refresh-tokens/configure-refresh-token-rotation), Okta the
+   * grace period (developer.okta.com/docs/guides/refresh-tokens/main), Amazon Cognito RetryGracePeriodSeconds.
+   */
+  readonly refreshTokenGraceMs?: number;
   /** How long a cursor is good; default for ever, and then the same page always has the same cursor. */
   readonly cursorTtlMs?: number;
   /** Holds every answer back; default 0. */
@@ -83,6 +89,7 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
     accessTokenTtlMs: options.accessTokenTtlMs ?? 15 * 60 * 1_000,
     refreshTokenTtlMs: options.refreshTokenTtlMs ?? 365 * 24 * 60 * 60 * 1_000,
     rotateRefreshTokens: options.rotateRefreshTokens ?? true,
+    refreshTokenGraceMs: options.refreshTokenGraceMs ?? 0,
   });
   const cursors = createCursorCodec({ key: clientSecret, now, ttlMs: options.cursorTtlMs ?? null });
   const faults = createFaultBook();

@@ -19,6 +19,8 @@ export interface TokenStoreOptions {
   readonly refreshTokenTtlMs: number;
   /** Whether using a refresh token ends it and brings another. */
   readonly rotateRefreshTokens: boolean;
+  /** How long a refresh token stays good after its use. */
+  readonly refreshTokenGraceMs: number;
 }
 
 export interface TokenStore {
@@ -36,11 +38,12 @@ export interface TokenStore {
   revoke(customerId: string): void;
 }
 
-/** Tokens of one kind. They all live equally long, so the oldest are the first to expire. */
+/** Tokens of one kind. They live equally long, so the oldest are the first to expire; one that was ended waits for them. */
 interface Ring {
   add(customerId: string): string;
   customerOf(token: string): string | null;
-  remove(token: string): void;
+  /** Ends a token in `ms`, or sooner where it ends sooner anyway. */
+  endIn(ms: number, token: string): void;
   removeAllOf(customerId: string): void;
 }
 
@@ -66,7 +69,7 @@ export function createTokenStore(options: TokenStoreOptions): TokenStore {
       const customerId = refresh.customerOf(refreshToken);
       if (customerId === null) return null;
       if (!options.rotateRefreshTokens) return accessAnswer(customerId);
-      refresh.remove(refreshToken);
+      refresh.endIn(options.refreshTokenGraceMs, refreshToken);
       return issue(customerId);
     },
     expireAccessTokens: access.removeAllOf,
@@ -98,7 +101,11 @@ function createRing({ now, random }: TokenStoreOptions, prefix: string, ttlMs: n
       const found = tokens.get(token);
       return found !== undefined && found.expiresAtMs > now() ? found.customerId : null;
     },
-    remove: (token) => void tokens.delete(token),
+    endIn: (ms, token) => {
+      const found = tokens.get(token);
+      if (found && ms <= 0) tokens.delete(token);
+      else if (found) tokens.set(token, { ...found, expiresAtMs: Math.min(found.expiresAtMs, now() + ms) });
+    },
     removeAllOf: (customerId) => {
       for (const [token, owner] of tokens) if (owner.customerId === customerId) tokens.delete(token);
     },

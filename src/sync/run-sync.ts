@@ -12,6 +12,7 @@ import { acquireLease, holdLease } from '../db/leases.ts';
 import { countLiveRows } from '../db/removals.ts';
 import { endRun, noteInRun, openRun, readReceipts } from '../db/runs.ts';
 import { markProvidersDown, markProvidersUp, resolveDeadLetters } from '../db/set-aside.ts';
+import { takeOverPass } from '../db/takeover.ts';
 import { commitPage } from './commit-page.ts';
 import { createCourier } from './courier.ts';
 import { settleRepeatedDeaths } from './dead-workers.ts';
@@ -177,9 +178,24 @@ async function remember(
 async function findPass(turn: Turn, stream: Stream): Promise<Pass> {
   const { deps, lease, run } = turn;
   const checkpoint = await deps.db.run((orm) => readCheckpoint(orm, lease.customerId, stream.name));
-  if (isUnderWay(checkpoint) && isWorthResuming(turn, stream, checkpoint)) return checkpoint;
+  if (isUnderWay(checkpoint) && isWorthResuming(turn, stream, checkpoint)) {
+    if (checkpoint.passRunId !== run.runId) await takeOver(turn, checkpoint);
+    return checkpoint;
+  }
   const watermark = stream.hasWindow && run.mode === 'incremental' ? (checkpoint?.watermark ?? null) : null;
   return startPass(turn, stream, watermark && new Date(watermark.getTime() - deps.settings.overlapMs));
+}
+
+/** The run that ends a pass answers for all of its pages, whoever read them. */
+async function takeOver(turn: Turn, pass: Pass): Promise<void> {
+  const { deps, lease, run } = turn;
+  const providersDown = await deps.db.transaction(async ({ orm }) => {
+    await holdLease(orm, lease);
+    const down = union(run.providersDown, await takeOverPass(orm, run, pass));
+    await noteInRun(orm, run, { providersDown: down });
+    return down;
+  });
+  turn.run = { ...run, providersDown };
 }
 
 /**

@@ -70,6 +70,20 @@ test('without rotation a refresh token stays good and none comes back', async ()
   }
 });
 
+test('with a grace a refresh token that was used is good for that long, and each use brings another', async () => {
+  let nowMs = 0;
+  const grace = { refreshTokenGraceMs: 1_000, now: () => nowMs };
+  await using sandbox = await startSandbox({ ...options(), ...grace });
+  const { refresh_token } = sandbox.issueTokens('ann');
+  const first = await requestToken(sandbox, { refresh_token });
+  nowMs = 999;
+  const second = await requestToken(sandbox, { refresh_token });
+  expect(second.status).toBe(200);
+  expect(second.body['refresh_token']).not.toBe(first.body['refresh_token']);
+  nowMs = 1_000;
+  expect((await requestToken(sandbox, { refresh_token })).body).toEqual({ error: 'invalid_grant' });
+});
+
 test('a refresh token ends after its time', async () => {
   let nowMs = 0;
   await using sandbox = await startSandbox({ ...options(), now: () => nowMs, refreshTokenTtlMs: 1_000 });

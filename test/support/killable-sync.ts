@@ -9,7 +9,7 @@ import type { SyncProcessSpec } from './sync-process.ts';
 import type { World } from './world.ts';
 
 /** Halves the second that Node needs to load a sync. */
-const COMPILE_CACHE = join(tmpdir(), 'calico-sync-tests-compile-cache');
+export const COMPILE_CACHE = join(tmpdir(), 'calico-sync-tests-compile-cache');
 const SCRIPT = fileURLToPath(new URL('sync-process.ts', import.meta.url));
 
 /** A sync in a process of its own. */

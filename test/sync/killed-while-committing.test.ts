@@ -1,36 +1,13 @@
-/** Promise 1 at its narrowest: the process dies while Postgres is at work on a page. */
+/** Promise 1 at its narrowest: the process dies while Postgres is at work on a COMMIT. Between two statements: crash-points.test.ts. */
 import { expect, test } from 'vitest';
 import { createGate, nth } from '../support/gate.ts';
 import { type SyncProcess, startSyncProcess } from '../support/killable-sync.ts';
-import { dataOf, fetchesOf, receiptOf, runsOf } from '../support/look.ts';
+import { dataOf, fetchesOf, runsOf } from '../support/look.ts';
 import { fee, position, sends } from '../support/records.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { createWorld, type World } from '../support/world.ts';
 
 const PAGES = 3;
-
-/** A statement that holds up the commit of the second page of transactions, and where that is. */
-const MOMENTS = {
-  'before anything of the page is written': 'SELECT FROM calico.customers FOR UPDATE',
-  'when its rows are written and its cursor is not': 'SELECT FROM calico.checkpoints FOR UPDATE',
-  'when all but its counters are written': 'SELECT FROM calico.sync_run_streams FOR UPDATE',
-};
-
-test.each(Object.entries(MOMENTS))('killed %s, a page leaves nothing behind', async (_moment, lock) => {
-  const { world, killWhileHeldUp } = await startVictim();
-
-  await killWhileHeldUp(lock);
-
-  expect(await transactionsOf(world, 'victim')).toBe(2);
-  const [abandoned] = await runsOf(world, 'victim');
-  expect(await receiptOf(world, abandoned?.run_id ?? '', 'transactions')).toMatchObject({
-    pages: 1,
-    inserted: 2,
-  });
-  await world.expireLease('victim');
-  expect(await world.sync('victim')).toMatchObject({ kind: 'done', status: 'succeeded' });
-  await expectTheUndisturbed(world, { pagesFetched: PAGES + 1 });
-});
 
 test('killed when its COMMIT is on the way, a page is there whole, and is not fetched again', async () => {
   const { world, killWhileHeldUp } = await startVictim();

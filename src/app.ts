@@ -11,6 +11,7 @@ import { openBudget } from './queue/budget.ts';
 import { openQueueConnection } from './queue/connection.ts';
 import { openSyncQueue, type SyncQueue } from './queue/enqueue.ts';
 import { startTick } from './queue/tick.ts';
+import { startWatchdog } from './queue/watchdog.ts';
 import { startSyncWorker } from './queue/worker.ts';
 import type { TokenSource } from './sync/access-token.ts';
 import { settleDeadJob, settleUnreadableJob } from './sync/dead-workers.ts';
@@ -68,7 +69,11 @@ export function openQueue({ queue }: Config<'queue'>, log: Logger): Promise<Sync
 export type WorkerConfig = Config<
   'database' | 'queue' | 'credentials' | 'calico' | 'sync' | 'worker' | 'events'
 >;
-export type RunningWorker = { close(): Promise<void> };
+export type RunningWorker = {
+  /** Resolves if it neither polls nor works for a minute: it is unhealthy, and its process should end. */
+  silent: Promise<void>;
+  close(): Promise<void>;
+};
 
 /** A sync takes one connection at a time and its token refresh a second; the tick and the leases take the rest. */
 const SPARE_CONNECTIONS = 5;
@@ -109,12 +114,15 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
       log,
     });
     const events = startEvents(config, db, log);
+    const { promise: silent, resolve: onSilent } = Promise.withResolvers<void>();
+    const watchdog = startWatchdog({ lastActivityAt: worker.lastActivityAt, onSilent });
     closer.add(async () => {
+      watchdog.stop();
       const syncing = [tick.stop(STOP_GRACE_MS), worker.close(STOP_GRACE_MS)];
       await Promise.all([...syncing, events.stop(STOP_GRACE_MS)]);
     });
     log.info({ concurrency, queue: connection.where }, 'worker started');
-    return { close: closer.closeAll };
+    return { silent, close: closer.closeAll };
   } catch (error) {
     await closer.closeAll();
     throw error;

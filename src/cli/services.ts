@@ -21,7 +21,10 @@ export async function runMigrate(): Promise<void> {
   );
 }
 
-/** Works until SIGTERM or SIGINT, then ends between two pages. A second signal ends at once. */
+/**
+ * Works until SIGTERM or SIGINT, then ends between two pages. A second signal ends at once. A worker that neither polls
+ * nor works any more ends by itself with exit code 1, for its supervisor to start another.
+ */
 export async function runWorker(): Promise<void> {
   const config = settings('database', 'queue', 'credentials', 'calico', 'sync', 'worker', 'events', 'log');
   const log = createLog(config.log.LOG_LEVEL);
@@ -30,11 +33,16 @@ export async function runWorker(): Promise<void> {
   // A server that does not answer can hold the start for longer than a stop may take; nothing is under way by then.
   const worker = await Promise.race([starting, stopped.then(() => null)]);
   if (worker === null) return void starting.catch(() => {});
-  const signal = await stopped;
-  log.info({ signal }, 'stopping between two pages');
+  const signal = await Promise.race([stopped, worker.silent]);
+  if (signal) log.info({ signal }, 'stopping between two pages');
+  else
+    log.fatal(
+      'unhealthy: it has neither polled nor worked for a minute; it ends for its supervisor to start another',
+    );
   process.once('SIGTERM', () => void leave(1)).once('SIGINT', () => void leave(1));
   await worker.close();
   log.info('stopped');
+  if (!signal) leave(1);
 }
 
 export type SandboxCommand = { port: number; customers?: number; transactions: number; seed: number };

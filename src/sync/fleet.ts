@@ -4,6 +4,7 @@
  */
 import type { Logger } from 'pino';
 import type { CalicoClient } from '../calico/client.ts';
+import type { Endpoint } from '../calico/contract.ts';
 import { CalicoError, type Failure } from '../calico/errors.ts';
 import type { Limiter } from '../calico/limiter.ts';
 import { RESPONSE_RULES, saysOfCalico, situationOf, waitMs } from '../calico/response-codes.ts';
@@ -101,8 +102,8 @@ export function createFleet(options: FleetOptions): Fleet {
   return {
     clientFor(client, turn, signal) {
       let isProbe = turn.isProbe;
-      const hear = async (failure: Failure | null) => {
-        const said = saysOfCalico(failure);
+      const hear = async (endpoint: Endpoint, failure: Failure | null) => {
+        const said = saysOfCalico(endpoint, failure);
         if (failure && said === 'wait') await pause(failure);
         if (said === null || !isProbe) return;
         isProbe = false;
@@ -120,10 +121,10 @@ export function createFleet(options: FleetOptions): Fleet {
           if (!isKnownOpen(2 * lookEveryMs)) await mayAsk();
           try {
             const answer = await client.send(request);
-            await hear(null);
+            await hear(request.endpoint, null);
             return answer;
           } catch (error) {
-            if (error instanceof CalicoError) await hear(error.failure);
+            if (error instanceof CalicoError) await hear(request.endpoint, error.failure);
             throw error;
           }
         },

@@ -68,7 +68,9 @@ async function commitIn(
   const aside = new Set(refused.map(({ index }) => index));
   const landed = prepared.candidates.filter(({ index }) => !aside.has(index)).map(({ key }) => key);
   await resolveQuarantined(tx, { customerId, stream: stream.name }, landed);
-  await releaseSeen(tx, { customerId, stream: stream.name }, landed);
+  // What is set aside is at Calico all the same: no row of its key is missing.
+  const met = [...landed, ...refused.flatMap(({ key }) => key ?? [])];
+  await releaseSeen(tx, { customerId, stream: stream.name }, met);
   await quarantine(tx.orm, { customerId, runId: run.runId, stream: stream.name }, evidence(page, refused));
   if (page.partial) await noteProvidersDown(tx, commit);
 

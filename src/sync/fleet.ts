@@ -94,9 +94,14 @@ export function createFleet(options: FleetOptions): Fleet {
     return pausing;
   }
 
+  /** Never rejects: the answer that was heard must not be lost for it. Another probe will ask. */
   async function open({ customerId, epoch }: Lease): Promise<void> {
-    if (await db.run((orm) => openFleet(orm, customerId, epoch)))
-      log.info({ customerId }, 'the pause is over; all workers go on');
+    try {
+      if (await db.run((orm) => openFleet(orm, customerId, epoch)))
+        log.info({ customerId }, 'the pause is over; all workers go on');
+    } catch (err) {
+      log.warn({ err, customerId }, 'that the pause is over could not be written; the next probe asks again');
+    }
   }
 
   return {

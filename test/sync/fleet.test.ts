@@ -211,6 +211,27 @@ test('a probe whose worker dies is followed by another, and only the latest oneâ
   expect(await hearAs(second)).toBeNull();
 });
 
+test('an answer that came is not lost where Postgres does not take that the pause is over', async () => {
+  const world = await createFive({ ownDatabase: true });
+  refuse(world, { endpoint: 'assets', customerId: 'alice' }, 503);
+  await world.sync('alice');
+  await waitIsOver(world);
+  await world.rows(`
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$;
+    CREATE TRIGGER refuse BEFORE UPDATE ON calico.fleet_pause
+      FOR EACH ROW WHEN (NEW.opened_at IS NOT NULL) EXECUTE FUNCTION refuse()`);
+  expect(await world.sync('bob')).toMatchObject({ kind: 'later', why: 'wait' });
+  expect(await world.rows(`SELECT refreshed FROM calico.sync_runs WHERE customer_id = 'bob'`)).toEqual([
+    { refreshed: ['assets'] },
+  ]);
+  expect(await runsOf(world, 'bob')).toMatchObject([{ attempts: 0 }]);
+
+  await world.rows('DROP TRIGGER refuse ON calico.fleet_pause');
+  await waitIsOver(world);
+  expect(await world.sync('carol')).toMatchObject({ kind: 'done' });
+  expect(await pauseOf(world)).toBeNull();
+});
+
 test('the token endpointâ€™s 429 counts; the longest wait ends whoever asks, and nobody who only waits', async () => {
   const world = await createFive({ settings: { maxWaitMs: HOUR_MS } });
   await world.rows(`UPDATE calico.credentials SET access_expires_at = now() WHERE customer_id = 'alice'`);

@@ -25,7 +25,7 @@ export async function countDeathsBefore(
   const { rows } = await orm.execute<Past>(sql`
     SELECT status, EXISTS (
       SELECT FROM calico.sync_run_streams s WHERE s.run_id = r.run_id AND s.pages > 0 AND NOT s.complete
-    ) AS "cameFurther", EXISTS (
+    ) AS "cameFurther", status = 'dead_lettered' AND EXISTS (
       SELECT FROM calico.dead_letters d WHERE d.run_id = r.run_id AND d.cause = ${WORKERS_DIED}
     ) AS "isAboutDeaths"
     FROM calico.sync_runs r WHERE customer_id = ${customerId} AND run_id <> ${runId}

@@ -40,6 +40,9 @@ test('a customer of whom four workers die in a row is a dead letter, and waits f
     kind: 'dead_lettered',
     deadLetterId: expect.any(String),
   });
+  expect(world.logged.filter((line) => line.includes('"dead letter"'))).toEqual([
+    expect.stringContaining('workers died of this customer 4 times in a row'),
+  ]);
 
   expect((await runsOf(world, 'alice')).map(({ status }) => status)).toEqual([
     ...Array(4).fill('abandoned'),

@@ -250,14 +250,15 @@ function remedyApplies(remedy: Remedy, failure: Failure, tried: Tried): boolean 
 }
 
 /**
- * What an answer says of Calico as a whole, whoever asked: `wait` (429, 503), `works`, or null where it says nothing of
- * that: errors of its own, no answer, one that cannot be read. `failure` null: it was a success.
+ * What an answer, or a success (null), says of Calico as a whole: `wait` (429, 503), `works`, or null: errors of its own,
+ * no answer, one that cannot be read. That the token endpoint works says nothing of the API, which is another host.
  */
-export function saysOfCalico(failure: Failure | null): 'wait' | 'works' | null {
-  if (failure === null) return 'works';
-  const { verdict, fault } = RESPONSE_RULES[situationOf(failure)][failure.endpoint];
-  if (verdict === 'wait') return 'wait';
-  return failure.kind === 'refused' && (fault === 'ours' || fault === 'customer') ? 'works' : null;
+export function saysOfCalico(endpoint: Endpoint, failure: Failure | null): 'wait' | 'works' | null {
+  const rule = failure && RESPONSE_RULES[situationOf(failure)][endpoint];
+  if (rule?.verdict === 'wait') return 'wait';
+  if (endpoint === 'token') return null;
+  const isAskers = failure?.kind === 'refused' && (rule?.fault === 'ours' || rule?.fault === 'customer');
+  return failure === null || isAskers ? 'works' : null;
 }
 
 const SECOND = 1000;

@@ -2,6 +2,7 @@
 import { and, desc, eq, inArray, isNull, type SQL, sql } from 'drizzle-orm';
 import type { Orm } from './client.ts';
 import { requestSync } from './customers.ts';
+import { announce } from './events.ts';
 import { deadLetters } from './schema-aside.ts';
 import { customers, type RunMode, syncRuns } from './schema-sync.ts';
 import type { CustomerStatus } from './statuses.ts';
@@ -117,15 +118,19 @@ export async function replayDeadLetters(orm: Orm, choice: Choice, dryRun: boolea
 /** A statement takes 65,535 parameters. */
 const CHUNK = 10_000;
 
-async function makeDue(
-  orm: Orm,
-  letters: readonly { id: string; customerId: string; mode: RunMode | null }[],
-): Promise<void> {
+async function makeDue(orm: Orm, letters: readonly (Replay & { mode: RunMode | null })[]): Promise<void> {
   const idsOf = (some: typeof letters) => [...new Set(some.map(({ customerId }) => customerId))];
-  await orm
+  const lifted = await orm
     .update(customers)
     .set({ status: 'active', statusReason: null, notBefore: null })
-    .where(and(inArray(customers.customerId, idsOf(letters)), inArray(customers.status, [...LIFTED])));
+    .where(and(inArray(customers.customerId, idsOf(letters)), inArray(customers.status, [...LIFTED])))
+    .returning({ customerId: customers.customerId });
+  const stopped = new Map(letters.map(({ customerId, status }) => [customerId, status]));
+  const resumed = lifted.map(({ customerId }) => ({
+    type: 'customer.resumed' as const,
+    data: { customer_id: customerId, was: stopped.get(customerId) ?? 'active' },
+  }));
+  await announce(orm, ...resumed);
   await requestSync(orm, idsOf(letters), 'incremental', 'manual');
   await requestSync(orm, idsOf(letters.filter(({ mode }) => mode === 'full')), 'full', 'manual');
   const ids = letters.map(({ id }) => id);

@@ -25,7 +25,7 @@ export async function countDeathsBefore(
   const { rows } = await orm.execute<Past>(sql`
     SELECT status, EXISTS (
       SELECT FROM calico.sync_run_streams s WHERE s.run_id = r.run_id AND s.pages > 0 AND NOT s.complete
-    ) AS "cameFurther", EXISTS (
+    ) AS "cameFurther", status = 'dead_lettered' AND EXISTS (
       SELECT FROM calico.dead_letters d WHERE d.run_id = r.run_id AND d.cause = ${WORKERS_DIED}
     ) AS "isAboutDeaths"
     FROM calico.sync_runs r WHERE customer_id = ${customerId} AND run_id <> ${runId}
@@ -39,11 +39,16 @@ export async function countDeathsBefore(
   return deaths;
 }
 
-/** Takes the lease whoever holds it, due or not: a worker that still lives is fenced. Null where the customer is unknown. */
+/**
+ * Takes the lease whoever holds it: a worker that still lives is fenced. Null where there is nothing to end: no open run
+ * and none that is due, or a customer that is not active or unknown.
+ */
 export async function seizeLease(orm: Orm, customerId: string, leaseMs: number): Promise<Lease | null> {
   const { rows } = await orm.execute<{ epoch: string }>(sql`
     UPDATE ${customers} SET epoch = epoch + 1, lease_until = clock_timestamp() + make_interval(secs => ${leaseMs / 1000})
-    WHERE customer_id = ${customerId} RETURNING epoch::text`);
+    WHERE customer_id = ${customerId} AND status = 'active' AND (next_sync_at <= clock_timestamp() OR EXISTS (
+      SELECT FROM calico.sync_runs r WHERE r.customer_id = ${customerId} AND r.status IN ('running', 'waiting')))
+    RETURNING epoch::text`);
   const [row] = rows;
   return row ? { customerId, epoch: BigInt(row.epoch) } : null;
 }

@@ -4,6 +4,7 @@ import type { Orm, Transaction } from './client.ts';
 import { forgetRows, removeStagedRows, type StreamOwner } from './removals.ts';
 import { heldRemovals } from './schema-removals.ts';
 import { customers } from './schema-sync.ts';
+import { indexable } from './set-aside.ts';
 
 type Hold = typeof heldRemovals.$inferSelect;
 export type HoldState = 'open' | 'approved' | 'rejected' | 'superseded';
@@ -18,17 +19,22 @@ const isOf = ({ customerId, stream }: StreamOwner) =>
 const isHold = (holdId: string) => eq(heldRemovals.holdId, holdId);
 
 /**
- * Takes rows that a page brought out of the holds they are in: they are not missing any more. A hold that loses its
- * last row is superseded.
+ * What a page's records settle. Those that `landed` are no longer set aside. All that it `met` are not missing: they
+ * leave the holds they are in, and a hold that loses its last row is superseded. One statement, for every page pays for
+ * it and hardly one has anything to settle.
  */
-export async function releaseSeen(
+export async function settleMet(
   tx: Transaction,
   { customerId, stream }: StreamOwner,
-  keys: readonly string[],
+  { landed, met }: { landed: readonly string[]; met: readonly string[] },
 ): Promise<void> {
-  const text = `DELETE FROM calico.held_removal_rows WHERE customer_id = $1 AND stream = $2
-    AND key_hash = ANY (SELECT hashtextextended(key, 0) FROM unnest($3::text[]) AS key) RETURNING hold_id`;
-  const released = await tx.query<{ hold_id: string }>('release_seen', text, [customerId, stream, keys]);
+  const text = `WITH resolved AS (
+      UPDATE calico.quarantined_records SET resolved_at = now(), resolution = 'landed'
+      WHERE customer_id = $1 AND stream = $2 AND record_key = ANY ($3::text[]) AND resolved_at IS NULL)
+    DELETE FROM calico.held_removal_rows WHERE customer_id = $1 AND stream = $2
+      AND key_hash = ANY (SELECT hashtextextended(key, 0) FROM unnest($4::text[]) AS key) RETURNING hold_id`;
+  const values = [customerId, stream, landed.map(indexable), met];
+  const released = await tx.query<{ hold_id: string }>('settle_met', text, values);
   if (released.length === 0) return;
   const isEmpty = sql`NOT EXISTS (SELECT FROM calico.held_removal_rows r WHERE r.hold_id = ${heldRemovals.holdId})`;
   await tx.orm

@@ -2,6 +2,7 @@
 import type { Transaction } from './client.ts';
 import { seenInPass } from './passes.ts';
 import { assetPositionHistory, assetPositions } from './schema.ts';
+import { KEY_COLUMNS } from './schema-sync.ts';
 import type { PageOwner, Written } from './transactions.ts';
 import { upsertRows } from './upsert.ts';
 
@@ -24,7 +25,7 @@ export type PositionRow = {
 
 type Existing = { ord: number; same: boolean; sameState: boolean; firstSeenAt: string; removed: boolean };
 
-const KEY = ['provider_id', 'account_id', 'asset_symbol', 'network', 'contract_address'];
+const KEY = KEY_COLUMNS.assets;
 const STATE = ['quantity', 'value_amount', 'value_currency', 'cost_basis_amount', 'cost_basis_currency'];
 const tuple = (alias: string, columns: readonly string[]) =>
   `(${columns.map((column) => `${alias}.${column}`).join(', ')})`;

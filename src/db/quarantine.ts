@@ -2,7 +2,7 @@
 import { and, asc, desc, eq, getTableColumns, gt, isNull, sql } from 'drizzle-orm';
 import type { Orm, Transaction } from './client.ts';
 import { quarantinedRecords } from './schema-aside.ts';
-import { customers, type StreamName } from './schema-sync.ts';
+import { customers, KEY_COLUMNS, type StreamName } from './schema-sync.ts';
 import type { Problem } from './set-aside.ts';
 
 export type QuarantinedRecord = typeof quarantinedRecords.$inferSelect;
@@ -95,13 +95,7 @@ export async function updateProblems(orm: Orm, id: string, problems: Problem[]):
   await orm.update(quarantinedRecords).set({ problems }).where(eq(quarantinedRecords.id, id));
 }
 
-const STANDING = {
-  transactions: ['calico.transactions', ['provider_id', 'transaction_id']],
-  assets: [
-    'calico.asset_positions',
-    ['provider_id', 'account_id', 'asset_symbol', 'network', 'contract_address'],
-  ],
-} as const;
+const HOMES = { transactions: 'calico.transactions', assets: 'calico.asset_positions' } as const;
 
 /**
  * The row that has this key, if any: `newer` where it landed, changed or was removed after the record was last seen.
@@ -112,11 +106,10 @@ export async function standingRow(
   record: Pick<QuarantinedRecord, 'id' | 'customerId'> & { stream: StreamName },
   key: string,
 ): Promise<{ newer: boolean } | null> {
-  const [table, columns] = STANDING[record.stream];
-  const parts = columns.map((column, index) => `${column} = $${index + 3}`).join(' AND ');
+  const parts = KEY_COLUMNS[record.stream].map((column, index) => `${column} = $${index + 3}`).join(' AND ');
   const text = `SELECT greatest(last_changed_at, removed_at) >
       (SELECT last_seen_at FROM calico.quarantined_records WHERE id = $2) AS newer
-    FROM ${table} WHERE customer_id = $1 AND ${parts}`;
+    FROM ${HOMES[record.stream]} WHERE customer_id = $1 AND ${parts}`;
   const values = [record.customerId, record.id, ...(JSON.parse(key) as string[])];
   const [row] = await tx.query<{ newer: boolean }>(`standing_${record.stream}`, text, values);
   return row ?? null;

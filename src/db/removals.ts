@@ -5,15 +5,10 @@
 import { and, eq } from 'drizzle-orm';
 import type { Orm, Transaction } from './client.ts';
 import { TRANSACTION_KINDS } from './schema.ts';
-import { type StreamName, syncRunStreams } from './schema-sync.ts';
+import { KEY_COLUMNS, type StreamName, syncRunStreams } from './schema-sync.ts';
 
 /** Whose rows of which stream. */
 export type StreamOwner = { customerId: string; stream: StreamName };
-
-const KEYS = {
-  assets: ['provider_id', 'account_id', 'asset_symbol', 'network', 'contract_address'],
-  transactions: ['provider_id', 'transaction_id'],
-} as const satisfies Record<StreamName, readonly string[]>;
 
 const TABLES: Record<StreamName, readonly string[]> = {
   assets: ['asset_positions'],
@@ -25,7 +20,7 @@ const liveRows = (stream: StreamName) =>
   TABLES[stream]
     .map(
       (table) =>
-        `SELECT ARRAY[${KEYS[stream].join(', ')}] AS key FROM calico.${table} WHERE customer_id = $1 AND removed_at IS NULL`,
+        `SELECT ARRAY[${KEY_COLUMNS[stream].join(', ')}] AS key FROM calico.${table} WHERE customer_id = $1 AND removed_at IS NULL`,
     )
     .join('\n  UNION ALL ');
 
@@ -85,13 +80,13 @@ const isOf = (alias: string, key: readonly string[]) =>
 /** With a position its open history row ends, with a transaction its fees go. */
 const FOLLOWERS: Record<StreamName, string> = {
   assets: `UPDATE calico.asset_position_history h SET valid_to = now() FROM marked
-  WHERE ${isOf('h', KEYS.assets)} AND h.valid_to IS NULL`,
+  WHERE ${isOf('h', KEY_COLUMNS.assets)} AND h.valid_to IS NULL`,
   transactions: `UPDATE calico.transaction_fees f SET removed_at = now(), last_changed_at = now(), last_run_id = $3
-  FROM marked WHERE ${isOf('f', KEYS.transactions)}`,
+  FROM marked WHERE ${isOf('f', KEY_COLUMNS.transactions)}`,
 };
 
 const removeStaged = (stream: StreamName) => `
-WITH ${TABLES[stream].map((table) => `${table} AS (${markRemoved(table, KEYS[stream])}\n)`).join(', ')},
+WITH ${TABLES[stream].map((table) => `${table} AS (${markRemoved(table, KEY_COLUMNS[stream])}\n)`).join(', ')},
 marked AS (${TABLES[stream].map((table) => `SELECT * FROM ${table}`).join(' UNION ALL ')}),
 followers AS (${FOLLOWERS[stream]})
 SELECT count(*)::int AS removed FROM marked`;

@@ -22,6 +22,11 @@ export const count = (name: string) => integer(name).notNull().default(0);
 
 export const STREAMS = ['assets', 'transactions'] as const;
 export type StreamName = (typeof STREAMS)[number];
+/** By what a stream's rows are known, beside their customer; each `keyOf` has its parts in this order. */
+export const KEY_COLUMNS = {
+  assets: ['provider_id', 'account_id', 'asset_symbol', 'network', 'contract_address'],
+  transactions: ['provider_id', 'transaction_id'],
+} as const satisfies Record<StreamName, readonly string[]>;
 export type RunMode = 'incremental' | 'full';
 export type RunTrigger = 'schedule' | 'manual' | 'credentials' | 'follow_up';
 

@@ -1,7 +1,7 @@
 /** What could not go on, kept with its evidence (promise 4), and the providers that were down. */
 import { createHash } from 'node:crypto';
 import { and, eq, isNull, ne, notInArray, sql } from 'drizzle-orm';
-import type { Orm, Transaction } from './client.ts';
+import type { Orm } from './client.ts';
 import { announce, deadLetterCreated } from './events.ts';
 import { deadLetters, providerStatus, quarantinedRecords } from './schema-aside.ts';
 import type { StreamName } from './schema-sync.ts';
@@ -33,17 +33,6 @@ export async function quarantine(
         resolution: null,
       },
     });
-}
-
-/** Records under these keys have landed: what was set aside of them is resolved. */
-export async function resolveQuarantined(
-  tx: Transaction,
-  owner: { customerId: string; stream: StreamName },
-  keys: readonly string[],
-): Promise<void> {
-  const text = `UPDATE calico.quarantined_records SET resolved_at = now(), resolution = 'landed'
-    WHERE customer_id = $1 AND stream = $2 AND record_key = ANY ($3::text[]) AND resolved_at IS NULL`;
-  await tx.query('resolve_quarantined', text, [owner.customerId, owner.stream, keys.map(indexable)]);
 }
 
 /**

@@ -8,17 +8,11 @@ import type { Page } from '../calico/pages.ts';
 import { advance, type Pass } from '../db/checkpoints.ts';
 import type { Database, Transaction } from '../db/client.ts';
 import { DatabaseError } from '../db/errors.ts';
-import { releaseSeen } from '../db/held-removals.ts';
+import { settleMet } from '../db/held-removals.ts';
 import { holdLease, type Lease } from '../db/leases.ts';
 import { recordPage } from '../db/passes.ts';
 import { addPage, type Counts, noteInRun, type Run } from '../db/runs.ts';
-import {
-  markProvidersDown,
-  type Quarantined,
-  quarantine,
-  resolveGone,
-  resolveQuarantined,
-} from '../db/set-aside.ts';
+import { markProvidersDown, type Quarantined, quarantine, resolveGone } from '../db/set-aside.ts';
 import type { PageOwner } from '../db/transactions.ts';
 import { downIn, union } from './providers.ts';
 import { judgeRemovals } from './removals.ts';
@@ -67,8 +61,9 @@ async function commitIn(
   const refused = [...prepared.refused, ...written.refused];
   const aside = new Set(refused.map(({ index }) => index));
   const landed = prepared.candidates.filter(({ index }) => !aside.has(index)).map(({ key }) => key);
-  await resolveQuarantined(tx, { customerId, stream: stream.name }, landed);
-  await releaseSeen(tx, { customerId, stream: stream.name }, landed);
+  // What is set aside is at Calico all the same: no row of its key is missing.
+  const met = [...landed, ...refused.flatMap(({ key }) => key ?? [])];
+  await settleMet(tx, { customerId, stream: stream.name }, { landed, met });
   await quarantine(tx.orm, { customerId, runId: run.runId, stream: stream.name }, evidence(page, refused));
   if (page.partial) await noteProvidersDown(tx, commit);
 

@@ -43,7 +43,7 @@ export async function settleRepeatedDeaths(
 export function settleDeadJob(deps: SyncDeps, customerId: string, deaths: number): Promise<Outcome> {
   return written(deps, async (orm) => {
     const lease = await seizeLease(orm, customerId, deps.settings.leaseMs);
-    if (!lease) return { kind: 'not_run', reason: 'the customer is unknown' };
+    if (!lease) return { kind: 'not_run', reason: 'the customer is unknown or not active, or all is done' };
     return giveUp(orm, deps, lease, await openRun(orm, lease, deps.settings), deaths);
   });
 }

@@ -4,6 +4,7 @@
  */
 import type { Logger } from 'pino';
 import type { CalicoClient } from '../calico/client.ts';
+import type { Endpoint } from '../calico/contract.ts';
 import { CalicoError, type Failure } from '../calico/errors.ts';
 import type { Limiter } from '../calico/limiter.ts';
 import { RESPONSE_RULES, saysOfCalico, situationOf, waitMs } from '../calico/response-codes.ts';
@@ -93,16 +94,21 @@ export function createFleet(options: FleetOptions): Fleet {
     return pausing;
   }
 
+  /** Never rejects: the answer that was heard must not be lost for it. Another probe will ask. */
   async function open({ customerId, epoch }: Lease): Promise<void> {
-    if (await db.run((orm) => openFleet(orm, customerId, epoch)))
-      log.info({ customerId }, 'the pause is over; all workers go on');
+    try {
+      if (await db.run((orm) => openFleet(orm, customerId, epoch)))
+        log.info({ customerId }, 'the pause is over; all workers go on');
+    } catch (err) {
+      log.warn({ err, customerId }, 'that the pause is over could not be written; the next probe asks again');
+    }
   }
 
   return {
     clientFor(client, turn, signal) {
       let isProbe = turn.isProbe;
-      const hear = async (failure: Failure | null) => {
-        const said = saysOfCalico(failure);
+      const hear = async (endpoint: Endpoint, failure: Failure | null) => {
+        const said = saysOfCalico(endpoint, failure);
         if (failure && said === 'wait') await pause(failure);
         if (said === null || !isProbe) return;
         isProbe = false;
@@ -120,10 +126,10 @@ export function createFleet(options: FleetOptions): Fleet {
           if (!isKnownOpen(2 * lookEveryMs)) await mayAsk();
           try {
             const answer = await client.send(request);
-            await hear(null);
+            await hear(request.endpoint, null);
             return answer;
           } catch (error) {
-            if (error instanceof CalicoError) await hear(error.failure);
+            if (error instanceof CalicoError) await hear(request.endpoint, error.failure);
             throw error;
           }
         },

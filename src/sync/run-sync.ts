@@ -61,7 +61,10 @@ async function takeTurn(
   });
   if (!taken)
     return { kind: 'not_run', reason: 'not due, not active, another worker is at it, or all workers wait' };
-  if ('kind' in taken) return taken;
+  if ('kind' in taken) {
+    log.error({ ...taken }, 'dead letter');
+    return taken;
+  }
   const keptLease = keepLease(deps.db, taken.lease, leaseMs, stop);
   const client = deps.fleet.clientFor(deps.client, taken.lease, keptLease.signal);
   const drift = watchDrift(client);

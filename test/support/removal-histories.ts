@@ -227,6 +227,8 @@ function foretell(
     item.row = 'live';
     item.hold = 'none';
   }
+  // One that cannot be read is there all the same: nobody is asked whether it may go.
+  for (const item of read.filter(({ atCalico }) => atCalico === 'malformed')) item.hold = 'none';
   const missing = items[stream].filter(
     (item) => item.row === 'live' && item.atCalico === 'gone' && item.hold !== 'rejected',
   );

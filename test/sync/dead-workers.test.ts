@@ -1,6 +1,7 @@
 /** Promise 4, where nobody is left to write: workers that die of a customer, and jobs that name none. */
 import { expect, onTestFinished, test } from 'vitest';
 import { openDatabase } from '../../src/db/client.ts';
+import { pauseCustomer, requestSync } from '../../src/db/customers.ts';
 import { settleDeadJob, settleUnreadableJob } from '../../src/sync/dead-workers.ts';
 import { createAlice } from '../support/alice.ts';
 import { customerOf, deadLettersOf, runsOf } from '../support/look.ts';
@@ -40,6 +41,9 @@ test('a customer of whom four workers die in a row is a dead letter, and waits f
     kind: 'dead_lettered',
     deadLetterId: expect.any(String),
   });
+  expect(world.logged.filter((line) => line.includes('"dead letter"'))).toEqual([
+    expect.stringContaining('workers died of this customer 4 times in a row'),
+  ]);
 
   expect((await runsOf(world, 'alice')).map(({ status }) => status)).toEqual([
     ...Array(4).fill('abandoned'),
@@ -93,6 +97,15 @@ test('a job that the queue gives up: the worker that slept is fenced, its run is
   expect((await runsOf(world, 'alice')).map(({ status }) => status)).toEqual(['fenced', 'dead_lettered']);
   expect((await customerOf(world, 'alice')).next_ms).toBeGreaterThan(29 * 60_000);
   expect(await settleDeadJob(world.deps, 'nobody', 4)).toMatchObject({ kind: 'not_run' });
+  // Its work is done, or is not to be done: neither is a reason to condemn it, and a request is kept.
+  expect(await settleDeadJob(world.deps, 'alice', 5), 'not due').toMatchObject({ kind: 'not_run' });
+  await world.db.run((orm) => requestSync(orm, ['alice'], 'full', 'manual'));
+  await world.db.run((orm) => pauseCustomer(orm, 'alice', 'a test'));
+  expect(await settleDeadJob(world.deps, 'alice', 5), 'paused').toMatchObject({ kind: 'not_run' });
+  expect(await world.rows('SELECT requested_mode FROM calico.customers')).toEqual([
+    { requested_mode: 'full' },
+  ]);
+  expect(await deadLettersOf(world, 'alice')).toHaveLength(1);
 
   expect(await settleUnreadableJob(world.deps, '7', '{"customer":"string"}')).toMatchObject({
     kind: 'dead_lettered',

@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest';
 import { saveCredentials } from '../../src/db/credentials.ts';
 import { pauseCustomer, removeCustomer, resumeCustomer } from '../../src/db/customers.ts';
+import { replayDeadLetters } from '../../src/db/dead-letters.ts';
 import { announceExpiring } from '../../src/db/expiring.ts';
 import { createAlice } from '../support/alice.ts';
 import { customerOf, fetchesOf, runsOf } from '../support/look.ts';
@@ -86,12 +87,26 @@ test('pause and resume: only the second is news; a purge takes the events along'
   expect(await eventsOf(world)).toEqual([]);
 });
 
-test('403 stops the schedule and is told as a dead letter, not as a sign-in to ask for', async () => {
+test('403 stops the schedule and is told as a dead letter, not as a sign-in to ask for; its replay is told, too', async () => {
   const world = await createAlice();
   world.sandbox.faults.add({ endpoint: 'assets', answer: { status: 403 } });
   expect(await world.sync('alice')).toMatchObject({ kind: 'dead_lettered' });
-  expect(await eventsOf(world)).toMatchObject([
-    { type: 'dead_letter.created', data: { http_status: 403, stream: 'assets' } },
+  const told = { type: 'dead_letter.created', data: { http_status: 403, stream: 'assets' } };
+  expect(await eventsOf(world)).toMatchObject([told]);
+
+  const cause = { cause: '403 insufficient rights' };
+  await world.db.transaction(({ orm }) => replayDeadLetters(orm, cause, true));
+  expect(await eventsOf(world), 'a dry run').toHaveLength(1);
+  await world.db.transaction(({ orm }) => replayDeadLetters(orm, cause, false));
+  const resumed = { type: 'customer.resumed', data: { customer_id: 'alice', was: 'forbidden' } };
+  expect(await eventsOf(world)).toMatchObject([told, resumed]);
+  world.sandbox.faults.add({ endpoint: 'transactions', answer: { status: 404 } });
+  expect(await world.sync('alice')).toMatchObject({ kind: 'dead_lettered' });
+  await world.db.transaction(({ orm }) => replayDeadLetters(orm, { cause: '404 no such resource' }, false));
+  expect(await eventsOf(world), 'it had not stopped: no news').toMatchObject([
+    told,
+    resumed,
+    { type: 'dead_letter.created' },
   ]);
 });
 

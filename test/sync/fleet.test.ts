@@ -154,6 +154,37 @@ test('Retry-After is a floor, in seconds and as a date; a probe that is refused 
   expect(await pauseOf(world)).toMatchObject({ refusals: 1 });
 });
 
+test('a token that is traded says nothing of the API: the fleet waits until the probe’s own question is answered', async () => {
+  let probing: ReturnType<typeof createGate> | null = null;
+  const world = await createFive({
+    sandbox: { onRequest: async (request) => void (await probing?.onRequest(request)) },
+  });
+  refuse(world, { endpoint: 'assets', customerId: 'alice' }, 503);
+  await world.sync('alice');
+  await waitIsOver(world);
+  await world.rows('UPDATE calico.credentials SET access_expires_at = now()');
+
+  probing = createGate(({ endpoint }) => endpoint === 'refreshAssets');
+  const bob = world.sync('bob');
+  await probing.arrival;
+  expect(world.sandbox.requests.filter(({ endpoint }) => endpoint === 'token')).toHaveLength(1);
+  expect(await pauseOf(world)).toMatchObject({ probe: 'bob' });
+  expect(await world.sync('carol')).toMatchObject({ kind: 'not_run' });
+  probing.open();
+  expect(await bob).toMatchObject({ kind: 'done', status: 'succeeded' });
+  expect(await pauseOf(world)).toBeNull();
+
+  // A customer whose sign-in is refused by the token endpoint has not asked the API anything either.
+  refuse(world, { endpoint: 'assets', customerId: 'alice' }, 503);
+  await world.rows(`UPDATE calico.customers SET next_sync_at = now()`);
+  await world.sync('alice');
+  await waitIsOver(world);
+  world.sandbox.faults.add({ endpoint: 'token', answer: { status: 400, body: { error: 'invalid_grant' } } });
+  await world.rows('UPDATE calico.credentials SET access_expires_at = now()');
+  expect(await world.sync('carol')).toMatchObject({ kind: 'dead_lettered' });
+  expect(await pauseOf(world)).toMatchObject({ probe: null });
+});
+
 test('a probe whose worker dies is followed by another, and only the latest one’s word counts', async () => {
   const world = await createFive();
   const { signal } = new AbortController();
@@ -178,6 +209,27 @@ test('a probe whose worker dies is followed by another, and only the latest one�
   expect(await hearAs(second), 'while another was told to wait longer').toMatchObject({ probe: 'bob' });
   await waitIsOver(world);
   expect(await hearAs(second)).toBeNull();
+});
+
+test('an answer that came is not lost where Postgres does not take that the pause is over', async () => {
+  const world = await createFive({ ownDatabase: true });
+  refuse(world, { endpoint: 'assets', customerId: 'alice' }, 503);
+  await world.sync('alice');
+  await waitIsOver(world);
+  await world.rows(`
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$;
+    CREATE TRIGGER refuse BEFORE UPDATE ON calico.fleet_pause
+      FOR EACH ROW WHEN (NEW.opened_at IS NOT NULL) EXECUTE FUNCTION refuse()`);
+  expect(await world.sync('bob')).toMatchObject({ kind: 'later', why: 'wait' });
+  expect(await world.rows(`SELECT refreshed FROM calico.sync_runs WHERE customer_id = 'bob'`)).toEqual([
+    { refreshed: ['assets'] },
+  ]);
+  expect(await runsOf(world, 'bob')).toMatchObject([{ attempts: 0 }]);
+
+  await world.rows('DROP TRIGGER refuse ON calico.fleet_pause');
+  await waitIsOver(world);
+  expect(await world.sync('carol')).toMatchObject({ kind: 'done' });
+  expect(await pauseOf(world)).toBeNull();
 });
 
 test('the token endpoint’s 429 counts; the longest wait ends whoever asks, and nobody who only waits', async () => {

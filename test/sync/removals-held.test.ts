@@ -174,6 +174,24 @@ test('rejected rows stay and are not asked about again, until they are seen and 
   expect(await removedIn(world)).toEqual([...ids(0, 25), transactionId(30)]);
 });
 
+test('a row whose record comes back broken is not missing: it leaves its hold, rejected or not', async () => {
+  const world = await createAlice(60);
+  vanish(world, 0, 25);
+  await fullSync(world);
+  const holdId = await openHold(world);
+  const broken = (index: number) => ({ ...RECORDS[index], output: { asset_symbol: 'ETH', amount: 'much' } });
+  world.data.add('transactions', 'alice', broken(0));
+  await fullSync(world);
+  expect(await holdsOf(world)).toEqual([{ state: 'open', rows: 24 }]);
+  await reject(world, holdId);
+  world.data.add('transactions', 'alice', broken(1));
+  await world.makeDue('alice');
+  await world.syncToEnd('alice');
+
+  expect(await approve(world, holdId)).toMatchObject({ rows: 23 });
+  expect(await removedIn(world)).toEqual(ids(2, 25));
+});
+
 test('approving while a pass is under way: what its pages bring is live, before or after', async () => {
   const world = await createAlice(60);
   world.deps.settings.pageLimit = 10;

@@ -30,7 +30,9 @@ export async function replay(id: string | null, { cause, dryRun = false }: Optio
   }
   if (going.length === 0) throw failure(`None of ${chosenInWords(replays.length, cause)} can be replayed.`);
   const active =
-    lifted > 0 ? `; ${lifted} of them were stopped and ${dryRun ? 'would be' : 'are'} active again` : '';
+    lifted > 0
+      ? `; ${lifted} of them ${lifted === 1 ? 'was' : 'were'} stopped and ${dryRun ? 'would be' : lifted === 1 ? 'is' : 'are'} active again`
+      : '';
   say(
     `${dryRun ? 'Would replay' : 'Replayed'} ${chosenInWords(going.length, cause)}: ${count(customers, 'customer')} due now${active}.`,
   );

@@ -38,7 +38,6 @@ it('lists causes with customers and what to do, lists one cause’s letters, and
     '  customers: r1, r2, r3, r4, r5 and 2 more',
     expect.stringMatching(/^ {2}latest: 1 min ago, calico-sync dead-letters show /),
     '  to do: calico-sync customers add <id> with the new tokens',
-    "  then: calico-sync dead-letters replay --cause '603 authentication failed'",
     '7 of 14: mixed (fault: calico)',
     '  customers: none named, barred, gone, quiet, removed and 1 more',
     expect.stringMatching(/^ {2}latest: /),
@@ -47,7 +46,10 @@ it('lists causes with customers and what to do, lists one cause’s letters, and
     '',
   ]);
   const causes = JSON.parse((await run('dead-letters list --json')).stdout);
-  expect(causes).toMatchObject([{ cause: REAUTH, letters: 7, open: 7, customers: 7 }, { cause: 'mixed' }]);
+  expect(causes).toMatchObject([
+    { cause: REAUTH, letters: 7, open: 7, replayable: 0, customers: 7 },
+    { cause: 'mixed', open: 7, replayable: 4 },
+  ]);
 
   const letters = JSON.parse((await run('dead-letters list --cause mixed --json')).stdout);
   expect(letters).toHaveLength(7);
@@ -58,7 +60,9 @@ it('lists causes with customers and what to do, lists one cause’s letters, and
   const [{ id }] = letters.filter((letter: { customer_id: string }) => letter.customer_id === 'barred');
   const shown = (await run(`dead-letters show ${id}`)).stdout;
   expect(shown).toMatch(/^customer +barred\ncause +mixed\nstate +open\nreason +it failed\n/);
-  expect(shown).toMatch(/\nbody +<html>\\u001b\[31m\nkind +refused\nto do +calico-sync sync barred\n$/);
+  expect(shown).toMatch(
+    /\nbody +<html>\\u001b\[31m\nkind +refused\nto do +calico-sync sync barred\nthen +calico-sync dead-letters replay [-\da-f]{36}\n$/,
+  );
   expect(JSON.parse((await run(`dead-letters show ${id} --json`)).stdout)).toMatchObject({
     id,
     state: 'open',

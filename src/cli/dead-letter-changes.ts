@@ -42,7 +42,8 @@ const MOST_NAMED = 5;
 
 /** A command that can be copied where it is about one customer. */
 function forOne(reason: string, [only, second]: readonly Replay[]): string {
-  return only && !second ? reason.replace('<id>', shellWord(only.customerId)) : reason;
+  if (!only || second) return reason;
+  return reason.replace('<id>', shellWord(only.customerId)).replace('<letter>', only.id);
 }
 
 function whyLeft({ customerId, status }: Replay): string {
@@ -51,8 +52,8 @@ function whyLeft({ customerId, status }: Replay): string {
     return 'Calico refused their credentials. Next: calico-sync customers add <id> with new tokens';
   }
   return customerId === ''
-    ? 'it names nobody. Next: calico-sync dead-letters discard'
-    : 'the customer was removed. Next: calico-sync dead-letters discard, or customers add <id>';
+    ? 'it names nobody. Next: calico-sync dead-letters discard <letter>'
+    : 'the customer was removed. Next: calico-sync dead-letters discard <letter>, or customers add <id>';
 }
 
 /** Lays letters aside for good. */

@@ -37,7 +37,8 @@ export async function followRuns(db: Database, { signal, ...asked }: Followed): 
   }
 }
 
-async function whyNobodyBegan(orm: Orm): Promise<string> {
+/** Why no worker has taken anything up for a while. */
+export async function whyNobodyBegan(orm: Orm): Promise<string> {
   const pause = await readFleetPause(orm);
   if (!pause) return NO_WORKER;
   return `  All workers wait for Calico, since ${formatTime(pause.since, Date.now())}: ${plain(pause.reason)}`;

@@ -78,16 +78,27 @@ it('replays whom it can, active again where they were stopped, and says whom it 
     stdout:
       'Would replay 4 dead letters of the cause "mixed": 3 customers due now; 2 of them were stopped and would be active again.\n',
   });
+  const [barred] = await rows(
+    "SELECT id FROM calico.dead_letters WHERE customer_id = 'barred' AND cause = 'mixed'",
+  );
+  expect((await run(`dead-letters replay ${barred.id} --dry-run`)).stdout).toContain(
+    '; 1 of them was stopped and would be active again.\n',
+  );
   const due = 'SELECT customer_id FROM calico.customers WHERE next_sync_at <= now() ORDER BY 1';
   expect(await rows(due), 'a dry run changes nothing').toEqual([]);
 
   const { stderr, code } = await run('dead-letters replay --cause mixed');
   expect(code).toBe(0);
-  expect(stderr.split('\n').toSorted()).toEqual([
+  expect(
+    stderr
+      .replaceAll(/[\da-f-]{36}/g, 'ID')
+      .split('\n')
+      .toSorted(),
+  ).toEqual([
     '',
-    'Left as they are, no customer: it names nobody. Next: calico-sync dead-letters discard',
+    'Left as they are, no customer: it names nobody. Next: calico-sync dead-letters discard ID',
     'Left as they are, quiet: paused. Next: calico-sync customers resume quiet',
-    'Left as they are, removed: the customer was removed. Next: calico-sync dead-letters discard, or customers add removed',
+    'Left as they are, removed: the customer was removed. Next: calico-sync dead-letters discard ID, or customers add removed',
   ]);
   expect(await rows(due)).toEqual([
     { customer_id: 'barred' },

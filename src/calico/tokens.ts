@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import { type CalicoClient, readAnswer } from './client.ts';
 import {
   ACCESS_TOKEN_LIFETIME_S,
@@ -10,7 +9,7 @@ import {
   tokensInput,
 } from './contract.ts';
 import { CalicoError } from './errors.ts';
-import { parseExactJson } from './json.ts';
+import { isObject, parseExactJson } from './json.ts';
 
 /** A customer's tokens with the instants at which they end. */
 export type TokenSet = {
@@ -63,8 +62,14 @@ export function parseTokensInput(text: string, nowMs: number): TokenSet | { prob
   } catch {
     return { problem: text.trim() === '' ? 'nothing came on stdin' : 'what came on stdin is not JSON' };
   }
+  if (!isObject(json)) return { problem: 'what came on stdin is no JSON object' };
   const tokens = tokensInput.safeParse(json);
-  if (!tokens.success) return { problem: z.prettifyError(tokens.error).replaceAll('\n', ' ') };
+  if (!tokens.success) {
+    const names = tokens.error.issues.map(({ path }) => String(path[0]));
+    return {
+      problem: names.map((name) => `${name} is ${name in json ? 'not valid' : 'missing'}`).join(', '),
+    };
+  }
   return {
     accessToken: tokens.data.access_token,
     refreshToken: tokens.data.refresh_token,

@@ -9,7 +9,8 @@ export const json = ['--json', 'one JSON document instead of a table'] as const;
 export function withoutValues(text: string): string {
   return text
     .replace(/^(error: too many arguments .* but got \d+): .*$/m, '$1')
-    .replace(/^(error: unknown option '[^=\s]{1,40})[^\n]*'/m, "$1'");
+    .replace(/^(error: unknown option '[^=\s]{1,40})[^\n]*'/m, "$1'")
+    .replace(/^(error: command-argument value) '[\s\S]{60,}' (is invalid for argument)/m, '$1 $2');
 }
 
 /** A whole number from `least` to `most`. */

@@ -30,7 +30,9 @@ export async function replay(id: string | null, { cause, dryRun = false }: Optio
   }
   if (going.length === 0) throw failure(`None of ${chosenInWords(replays.length, cause)} can be replayed.`);
   const active =
-    lifted > 0 ? `; ${lifted} of them were stopped and ${dryRun ? 'would be' : 'are'} active again` : '';
+    lifted > 0
+      ? `; ${lifted} of them ${lifted === 1 ? 'was' : 'were'} stopped and ${dryRun ? 'would be' : lifted === 1 ? 'is' : 'are'} active again`
+      : '';
   say(
     `${dryRun ? 'Would replay' : 'Replayed'} ${chosenInWords(going.length, cause)}: ${count(customers, 'customer')} due now${active}.`,
   );
@@ -40,7 +42,8 @@ const MOST_NAMED = 5;
 
 /** A command that can be copied where it is about one customer. */
 function forOne(reason: string, [only, second]: readonly Replay[]): string {
-  return only && !second ? reason.replace('<id>', shellWord(only.customerId)) : reason;
+  if (!only || second) return reason;
+  return reason.replace('<id>', shellWord(only.customerId)).replace('<letter>', only.id);
 }
 
 function whyLeft({ customerId, status }: Replay): string {
@@ -49,8 +52,8 @@ function whyLeft({ customerId, status }: Replay): string {
     return 'Calico refused their credentials. Next: calico-sync customers add <id> with new tokens';
   }
   return customerId === ''
-    ? 'it names nobody. Next: calico-sync dead-letters discard'
-    : 'the customer was removed. Next: calico-sync dead-letters discard, or customers add <id>';
+    ? 'it names nobody. Next: calico-sync dead-letters discard <letter>'
+    : 'the customer was removed. Next: calico-sync dead-letters discard <letter>, or customers add <id>';
 }
 
 /** Lays letters aside for good. */

@@ -6,6 +6,7 @@ import {
   findDeadLetter,
   listCauses,
   listLetters,
+  replayDeadLetters,
   stateOf,
 } from '../db/dead-letters.ts';
 import { failure } from './explain.ts';
@@ -27,7 +28,7 @@ export async function list({ cause, all = false, json = false }: ListOptions): P
 }
 
 function sayCause(one: Cause, total: number, all: boolean, now: number): void {
-  const { cause, fault, letters, open, customers, sample, nextStep, latestId, latestAt } = one;
+  const { cause, fault, letters, open, replayable, customers, sample, nextStep, latestId, latestAt } = one;
   const number = (value: number) => value.toLocaleString('en-US');
   const still = all ? `; ${number(open)} open` : '';
   say(
@@ -38,7 +39,7 @@ function sayCause(one: Cause, total: number, all: boolean, now: number): void {
   say(`  customers: ${named}${more}`);
   say(`  latest: ${formatTime(latestAt, now)}, calico-sync dead-letters show ${latestId}`);
   if (nextStep) say(`  to do: ${plain(nextStep)}`);
-  if (open > 0) say(`  then: calico-sync dead-letters replay --cause ${shellWord(plain(cause))}`);
+  if (replayable > 0) say(`  then: calico-sync dead-letters replay --cause ${shellWord(plain(cause))}`);
 }
 
 async function listOne(cause: string, all: boolean, json: boolean): Promise<void> {
@@ -69,7 +70,12 @@ function colourOf(state: DeadLetterState): Colour | null {
 
 /** Shows one letter with its evidence. */
 export async function show(id: string, { json }: { json?: boolean }): Promise<void> {
-  const letter = await withDatabase(settings('database'), (db) => db.run((orm) => findDeadLetter(orm, id)));
+  const { letter, fate } = await withDatabase(settings('database'), (db) =>
+    db.run(async (orm) => ({
+      letter: await findDeadLetter(orm, id),
+      fate: (await replayDeadLetters(orm, { id }, true))[0],
+    })),
+  );
   if (!letter) throw failure(`There is no dead letter ${id}. calico-sync dead-letters list shows all.`);
   if (json) return sayJson({ ...letter, state: stateOf(letter) });
   const now = Date.now();
@@ -94,9 +100,16 @@ export async function show(id: string, { json }: { json?: boolean }): Promise<vo
   if (letter.code !== null) line('code', String(letter.code));
   const { nextStep, ...evidence } = letter.evidence;
   for (const [name, value] of Object.entries(evidence)) {
-    if (value !== null) line(name, typeof value === 'string' ? value : JSON.stringify(value));
+    if (value !== null) line(inWords(name), typeof value === 'string' ? value : JSON.stringify(value));
   }
   if (typeof nextStep === 'string') line('to do', nextStep.replaceAll('<id>', shellWord(letter.customerId)));
+  if (state === 'open' && fate?.replayed) line('then', `calico-sync dead-letters replay ${id}`);
+  if (state === 'open' && fate?.status === null) line('then', `calico-sync dead-letters discard ${id}`);
+}
+
+/** "requestId" as "request id". */
+function inWords(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
 }
 
 /** What a command that changes letters was asked about, in words. */

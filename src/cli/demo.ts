@@ -76,9 +76,9 @@ export async function runDemo({ keep = false }: { keep?: boolean }): Promise<voi
 
 const GO_ON = `
 How to go on:
-  npm run demo -- --keep           the same, left running, to look around in it
-  npm run -s calico-sync -- --help every command
-  README.md                        settings, tables, and what happens when…`;
+  npm run demo -- --keep             the same, left running, to look around in it
+  npm run -s calico-sync -- --help   every command
+  README.md                          settings, tables, and what happens when…`;
 
 /** The settings of the demo, as anyone would set them. */
 function demoEnvironment(databaseUrl: string, sandbox: Sandbox) {

@@ -132,7 +132,7 @@ export async function checkCustomers(db: Database): Promise<Check[]> {
 
 /** What lies there and what nobody works on. */
 export function checkOverview(overview: Overview, nowMs: number): Check[] {
-  const { overdue, overdueSince, leased, openDeadLetters, quarantined } = overview;
+  const { overdue, overdueSince, leased, openDeadLetters, quarantined, heldRemovals, fleetPause } = overview;
   const late = `${count(overdue, 'customer')} overdue, the first was due ${formatTime(overdueSince, nowMs)}`;
   const schedule =
     overdue === 0
@@ -142,13 +142,29 @@ export function checkOverview(overview: Overview, nowMs: number): Check[] {
         : warning('schedule', late, 'more workers, or a larger WORKER_CONCURRENCY');
   return [
     schedule,
+    fleetPause === null ? ok('pause', 'no worker waits for Calico') : paused(fleetPause, nowMs),
     openDeadLetters === 0
       ? ok('dead letters', 'none open')
       : warning('dead letters', `${openDeadLetters} open`, 'calico-sync dead-letters list'),
     quarantined === 0
       ? ok('quarantine', 'empty')
       : warning('quarantine', count(quarantined, 'record'), 'calico-sync quarantine list'),
+    heldRemovals === 0
+      ? ok('held removals', 'none')
+      : warning('held removals', `${count(heldRemovals, 'hold')} to decide on`, 'calico-sync removals list'),
   ];
+}
+
+function paused({ since, until, reason }: NonNullable<Overview['fleetPause']>, nowMs: number): Check {
+  const end =
+    until.getTime() > nowMs
+      ? `one customer asks again ${formatTime(until, nowMs)}`
+      : 'one customer asks whether it is over';
+  return warning(
+    'pause',
+    `all workers wait for Calico since ${formatTime(since, nowMs)}: ${plain(reason)}; ${end}`,
+    'nothing; it ends by itself once Calico answers',
+  );
 }
 
 export function checkDrift(drift: readonly KnownDrift[]): Check {

@@ -21,8 +21,13 @@ import { count, formatTime, shellWord } from './format.ts';
 import { type Colour, plain, say, sayJson, sayTable } from './output.ts';
 import { commandLog, settings, withDatabase } from './session.ts';
 
+/** Why an endpoint gave no answer to compare, and what to do. */
+type Problem = { problem: string; next: string };
 /** What one endpoint answered. `records` null: its answers hold none. */
-type Look = { endpoint: Endpoint; records: number | null; problem: string | null; findings: Finding[] };
+type Look = { endpoint: Endpoint; records: number | null; findings: Finding[] } & (
+  | Problem
+  | { problem: null; next: null }
+);
 
 /**
  * Asks each endpoint once in the customer's name, writes no row but a token that had to be refreshed, and fails where an
@@ -42,24 +47,29 @@ export async function runDoctorLive(customerId: string, { json }: { json?: boole
     const answers = new Map<Endpoint, Pick<Look, 'records' | 'findings'>>();
     const client = watched(paced(source.client, budget), answers);
     const courier = createCourier({ ...source, client }, customerId, new AbortController().signal);
-    const problems = await askAll(courier, config.sync.CALICO_PAGE_LIMIT).finally(budget.close);
+    const problems = await askAll(courier, customerId, config.sync.CALICO_PAGE_LIMIT).finally(budget.close);
     const endpoints = new Set([...problems.keys(), ...answers.keys()]);
     return [...endpoints].map(
       (endpoint): Look => ({
         endpoint,
-        problem: problems.get(endpoint) ?? null,
+        ...(problems.get(endpoint) ?? { problem: null, next: null }),
         ...(answers.get(endpoint) ?? { records: null, findings: [] }),
       }),
     );
   });
   if (json) sayJson({ customerId, endpoints: looks });
   else for (const look of looks) sayLook(look);
-  const bad = looks.filter((look) => look.problem !== null || look.findings.some(isBreaking));
-  if (bad.length > 0) {
+  const names = (some: readonly Look[]) => some.map(({ endpoint }) => endpoint).join(', ');
+  const differing = looks.filter(({ findings }) => findings.some(isBreaking));
+  if (differing.length > 0) {
     throw failure(
-      `${bad.map(({ endpoint }) => endpoint).join(', ')}: not what the contract says. Next: correct the lines named here, then npm test`,
+      `${names(differing)}: not what the contract says. Next: correct the lines named here, then npm test`,
     );
   }
+  const [first] = looks.filter(({ problem }) => problem !== null);
+  if (!first) return;
+  const unanswered = names(looks.filter(({ problem }) => problem !== null));
+  throw failure(`${unanswered}: no answer to compare. Next: ${plain(first.next ?? '')}`);
 }
 
 async function refuseWithoutTokens(orm: Orm, customerId: string): Promise<void> {
@@ -105,7 +115,11 @@ function watched(
 }
 
 /** Every endpoint once; what keeps one from an answer does not keep the others, unless it is the token. */
-async function askAll(courier: Courier, limit: number): Promise<Map<Endpoint, string | null>> {
+async function askAll(
+  courier: Courier,
+  customerId: string,
+  limit: number,
+): Promise<Map<Endpoint, Problem | null>> {
   const page = { cursor: null, limit, startTime: null };
   const asked = new Map<Endpoint, () => Promise<unknown>>([
     ['refreshAssets', () => courier.refresh('refreshAssets')],
@@ -113,7 +127,7 @@ async function askAll(courier: Courier, limit: number): Promise<Map<Endpoint, st
     ['assets', () => courier.page({ ...page, endpoint: 'assets' })],
     ['transactions', () => courier.page({ ...page, endpoint: 'transactions' })],
   ]);
-  const problems = new Map<Endpoint, string | null>();
+  const problems = new Map<Endpoint, Problem | null>();
   for (const [endpoint, ask] of asked) {
     try {
       await ask();
@@ -122,7 +136,10 @@ async function askAll(courier: Courier, limit: number): Promise<Map<Endpoint, st
       if (!(error instanceof CalicoError)) throw error;
       const { failure: happened } = error;
       const rule = RESPONSE_RULES[situationOf(happened)][happened.endpoint];
-      problems.set(happened.endpoint, `${rule.sentence} (${error.message})`);
+      problems.set(happened.endpoint, {
+        problem: `${rule.sentence} (${error.message})`,
+        next: rule.nextStep.replaceAll('<id>', shellWord(customerId)),
+      });
       if (happened.endpoint === 'token') break;
     }
   }

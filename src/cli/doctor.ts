@@ -33,7 +33,8 @@ export async function runDoctor({ json }: { json?: boolean }): Promise<void> {
   const failed = checks.filter(({ state }) => state === 'failure');
   const [first] = failed;
   if (!first) return;
-  const next = first.next ? ` Next: ${first.next}` : '';
+  // Without a step of its own, what it says ends with one.
+  const next = first.next ? ` Next: ${first.next}` : ` ${first.says}`;
   throw failure(
     `${count(failed.length, 'check')} failed: ${failed.map(({ name }) => name).join(', ')}.${next}`,
   );
@@ -83,7 +84,7 @@ async function examineTables(
   return drift;
 }
 
-const SECTIONS = ['database', 'queue', 'credentials', 'calico', 'sync', 'worker', 'log'] as const;
+const SECTIONS = ['database', 'queue', 'credentials', 'calico', 'sync', 'worker', 'events', 'log'] as const;
 
 function checkSettings(): Check {
   try {

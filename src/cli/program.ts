@@ -4,7 +4,7 @@
  */
 import { Command, Option } from 'commander';
 import { CUSTOMER_STATUSES } from '../db/statuses.ts';
-import { duration, id, json, newId, wholeNumber, withoutValues } from './arguments.ts';
+import { duration, id, json, newId, uuid, wholeNumber, withoutValues } from './arguments.ts';
 import { addDeadLetters, addQuarantine } from './program-aside.ts';
 
 /** The command line of `calico-sync`. Throws CommanderError for wrong usage, after it has said what is wrong. */
@@ -18,12 +18,14 @@ export function createProgram(): Command {
     .showHelpAfterError('(calico-sync --help shows every command)')
     .helpCommand(false);
   addServices(program);
-  addCustomers(program.command('customers').description('who is synced'));
+  const group = (name: string, description: string) =>
+    program.command(name).description(description).helpCommand(false);
+  addCustomers(group('customers', 'who is synced'));
   addRuns(program);
   addDiagnosis(program);
-  addRemovals(program.command('removals').description('rows gone at Calico whose removal is held back'));
-  addDeadLetters(program.command('dead-letters').description('what could not go on, and why'));
-  addQuarantine(program.command('quarantine').description('records that could not be read or stored'));
+  addRemovals(group('removals', 'rows gone at Calico whose removal is held back'));
+  addDeadLetters(group('dead-letters', 'what could not go on, and why'));
+  addQuarantine(group('quarantine', 'records that could not be read or stored'));
   return program;
 }
 
@@ -139,7 +141,7 @@ function addDiagnosis(program: Command): void {
 }
 
 function addRemovals(removals: Command): void {
-  const hold = ['<id>', 'the hold’s id, from removals list'] as const;
+  const hold = ['<id>', 'the hold’s id, from removals list', uuid] as const;
   removals
     .command('list')
     .description('what waits for a decision, and why it was held')

@@ -1,10 +1,11 @@
 /** Follows runs to their end: a bar on a terminal, plain lines elsewhere. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Presets, SingleBar } from 'cli-progress';
-import type { Database } from '../db/client.ts';
+import type { Database, Orm } from '../db/client.ts';
+import { readFleetPause } from '../db/fleet-pause.ts';
 import { type Asked, type RunProgress, readProgress } from '../db/run-progress.ts';
-import { count } from './format.ts';
-import { note } from './output.ts';
+import { count, formatTime } from './format.ts';
+import { note, plain } from './output.ts';
 
 const POLL_MS = 200;
 /** Without a terminal a line is due after so much more is done, or so much time. */
@@ -27,13 +28,20 @@ export async function followRuns(db: Database, { signal, ...asked }: Followed): 
       if (progress.ended >= progress.customers || signal?.aborted) return progress;
       if (Date.now() >= hintAtMs) {
         hintAtMs = Infinity;
-        if (progress.begun + progress.leased + progress.held === 0) note(NO_WORKER);
+        if (progress.begun + progress.leased + progress.held === 0) note(await db.run(whyNobodyBegan));
       }
       await sleep(POLL_MS, undefined, { ...(signal ? { signal } : {}) }).catch(() => {});
     }
   } finally {
     show.end();
   }
+}
+
+/** Why no worker has taken anything up for a while. */
+export async function whyNobodyBegan(orm: Orm): Promise<string> {
+  const pause = await readFleetPause(orm);
+  if (!pause) return NO_WORKER;
+  return `  All workers wait for Calico, since ${formatTime(pause.since, Date.now())}: ${plain(pause.reason)}`;
 }
 
 const NO_WORKER = '  No worker has taken it up so far. Next, where none runs: calico-sync worker';

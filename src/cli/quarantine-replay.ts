@@ -22,10 +22,15 @@ export async function replay({ id, customer }: Options): Promise<void> {
     }
   });
   if (seen.landed + seen.refused + seen.left === 0) {
-    throw failure('There is no such unresolved record. calico-sync quarantine list shows what there is.');
+    throw failure(`${nothing(id, customer)} calico-sync quarantine list --all shows what there was.`);
   }
   if (seen.landed === 0) throw failure(`Nothing landed: ${summary(seen)}.`);
   say(`${summary(seen)}.`);
+}
+
+function nothing(id: string | undefined, customer: string | undefined): string {
+  if (id) return `No unresolved record has the id ${id}.`;
+  return `No record${customer === undefined ? '' : ` of ${plain(customer)}`} is in quarantine.`;
 }
 
 function summary({ landed, refused, left }: { landed: number; refused: number; left: number }): string {

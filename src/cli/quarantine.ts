@@ -33,7 +33,11 @@ export async function list({ customer, all = false, limit, json }: ListOptions):
     ({ recordKey, problems }) => `${shorten(recordKey)}: ${inWords(problems)}`,
   );
   if (total > records.length) note(`${count(total - records.length, 'more record')}: --limit ${total}`);
+  if (records.some(({ resolvedAt }) => resolvedAt === null)) note(NEXT);
 }
+
+const NEXT =
+  'Next: calico-sync quarantine show <id>; when this version can read it, calico-sync quarantine replay <id>';
 
 /** Shows one record: what is wrong with it, and its text as it came (control characters escaped; `--json` has them). */
 export async function show(id: string, { json }: { json?: boolean }): Promise<void> {

@@ -2,7 +2,7 @@
 import { approveHold, type Decided, type HoldSeen, listHolds, rejectHold } from '../db/held-removals.ts';
 import { failure } from './explain.ts';
 import { count, formatTime } from './format.ts';
-import { type Colour, plain, say, sayJson, sayTable } from './output.ts';
+import { type Colour, note, plain, say, sayJson, sayTable } from './output.ts';
 import { settings, withDatabase } from './session.ts';
 
 /** Lists holds, the oldest first: those that wait for a decision, or all. */
@@ -24,7 +24,10 @@ export async function list({ all = false, json }: { all?: boolean; json?: boolea
     holds,
     remark,
   );
+  if (holds.some(({ state }) => state === 'open')) note(NEXT);
 }
+
+const NEXT = 'Next: calico-sync removals approve <id>, or reject <id>';
 
 const COLOURS: Record<HoldSeen['state'], Colour | null> = {
   open: 'yellow',

@@ -3,7 +3,7 @@ import { findCustomer } from '../db/customers.ts';
 import { listRuns, type Receipt, type Run, readReceipts } from '../db/runs.ts';
 import type { RunStatus } from '../db/statuses.ts';
 import { unknownCustomer } from './customers.ts';
-import { formatDuration, formatTime } from './format.ts';
+import { count, formatDuration, formatTime } from './format.ts';
 import { type Colour, say, sayJson, sayTable } from './output.ts';
 import { settings, withDatabase } from './session.ts';
 
@@ -57,14 +57,14 @@ export function receiptLine(receipt: Receipt): string {
   const parts = { inserted, updated, unchanged, duplicates, quarantined };
   const sum = Object.entries(parts).map(([name, number]) => `${number} ${name}`);
   const verdict = receipt.complete ? (receipt.balanced ? 'complete' : 'DOES NOT BALANCE') : 'not at its end';
-  return `${stream}: ${pages} pages, ${fetched} fetched = ${sum.join(' + ')}; ${verdict}${goneFrom(receipt)}`;
+  return `${stream}: ${count(pages, 'page')}, ${fetched} fetched = ${sum.join(' + ')}; ${verdict}${goneFrom(receipt)}`;
 }
 
 /** What the pass did not see, where there is anything to say of it. */
 function goneFrom({ removed, held, removalNote }: Receipt): string {
   const parts = [
     ...(removed > 0 ? [`${removed} removed`] : []),
-    ...(held > 0 ? [`${held} removals held`] : []),
+    ...(held > 0 ? [`${count(held, 'removal')} held`] : []),
     ...(removalNote === null ? [] : [removalNote]),
   ];
   return parts.map((part) => `; ${part}`).join('');

@@ -87,7 +87,10 @@ async function sayResults(db: Database, results: readonly RunResult[]): Promise<
   for (const result of [...bad, ...by('partial')].slice(0, MOST_SHOWN)) say(`  ${describe(result)}`);
   say(`${by('succeeded').length} succeeded, ${by('partial').length} partial, ${bad.length} failed.`);
   const [first] = bad;
-  if (first) throw failure(`${count(bad.length, 'sync')} did not succeed. Next: ${nextStep(first)}`);
+  if (first)
+    throw failure(
+      `${count(bad.length, 'sync')} did not succeed. Next: ${bad.length === 1 ? nextStep(first) : nextSteps(first)}`,
+    );
 }
 
 const MOST_SHOWN = 20;
@@ -95,6 +98,13 @@ const MOST_SHOWN = 20;
 function describe({ customerId, status, reason }: RunResult): string {
   const outcome = status ?? 'stopped before its end';
   return `${plain(customerId)}: ${outcome}${reason ? `: ${plain(reason)}` : ''}`;
+}
+
+/** Several may have failed for several reasons. */
+function nextSteps(first: RunResult): string {
+  return first.nextStep === null
+    ? nextStep(first)
+    : 'calico-sync dead-letters list says what to do about each cause';
 }
 
 /** What the dead letter says, else where to look. */

@@ -50,12 +50,18 @@ export function tell(facts: Facts): Story {
     happened: [
       ...(run ? [LAST_RUN[run.status](run, facts), ...run.streams.map(readingOf)] : ['It has not run yet.']),
       ...stillOpen(facts),
-      ...(customer.status === 'active' ? [] : [`It is ${customer.status}${because(customer.statusReason)}.`]),
+      ...stoppedFor(facts),
     ],
     next,
     nextAt: at,
     command: customer.status === 'active' ? helpWhileActive(facts) : RESTART[customer.status](facts),
   };
+}
+
+/** Why it stopped, unless its last run has said just that. */
+function stoppedFor({ customer: { status, statusReason }, run }: Facts): string[] {
+  if (status === 'active' || statusReason === null || statusReason === run?.reason) return [];
+  return [`It is ${status}${because(statusReason)}.`];
 }
 
 // --- what happened ------------------------------------------------------------------------------------------
@@ -72,7 +78,7 @@ const ended = (how: string) => (run: LastRun, facts: Facts) => {
 
 const LAST_RUN: Record<RunStatus, (run: LastRun, facts: Facts) => string> = {
   succeeded: ended('succeeded'),
-  partial: ended('ended with some of the data missing'),
+  partial: ended('ended with something left open'),
   failed: ended('failed'),
   dead_lettered: ended('was given up'),
   fenced: ended('lost its lease'),
@@ -129,11 +135,13 @@ function situationOf({ nowMs, customer, fleetPause, ...facts }: Facts): Situatio
   if (isHeld({ nowMs, customer })) return 'held';
   const { nextSyncAt, notBefore } = customer;
   const dueMs = dueAt({ customer }).getTime();
-  if (fleetPause && fleetPause.until.getTime() > Math.max(nowMs, dueMs)) return 'fleet_paused';
+  const pausedMs = fleetPause?.until.getTime() ?? 0;
+  // A lease that ran out was somebody's until then, and a pause everybody's.
+  const free = [dueMs, pausedMs, customer.leaseUntil?.getTime() ?? 0, facts.run?.startedAt.getTime() ?? 0];
+  if (nowMs - Math.max(...free) > OVERDUE_MS) return 'overdue';
+  if (fleetPause && dueMs < Math.max(nowMs, pausedMs)) return 'fleet_paused';
   if (dueMs > nowMs) return notBefore && notBefore > nextSyncAt ? 'waiting' : 'scheduled';
-  // A lease that ran out was somebody's until then.
-  const freeMs = Math.max(dueMs, customer.leaseUntil?.getTime() ?? 0, facts.run?.startedAt.getTime() ?? 0);
-  return nowMs - freeMs > OVERDUE_MS ? 'overdue' : 'due';
+  return 'due';
 }
 
 function isHeld({ nowMs, customer }: Pick<Facts, 'nowMs' | 'customer'>): boolean {
@@ -153,7 +161,7 @@ const NEXT: Record<Situation, (facts: Facts) => { next: string; at?: Date }> = {
   }),
   held: () => ({ next: 'A worker is at it now.' }),
   fleet_paused: ({ fleetPause, nowMs }) => ({
-    next: `All workers wait for Calico${because(fleetPause?.reason ?? null)}. It goes on ${formatTime(fleetPause?.until ?? null, nowMs)} at the earliest.`,
+    next: `All workers wait for Calico${because(fleetPause?.reason ?? null)}. ${whenItGoesOn(fleetPause?.until ?? null, nowMs)}`,
     ...(fleetPause ? { at: fleetPause.until } : {}),
   }),
   waiting: (facts) => ({
@@ -164,11 +172,17 @@ const NEXT: Record<Situation, (facts: Facts) => { next: string; at?: Date }> = {
     next: `The next sync begins ${formatTime(dueAt(facts), facts.nowMs)}${facts.providersDown.length > 0 ? ', and looks whether the provider is back' : ''}.`,
     at: dueAt(facts),
   }),
-  due: () => ({ next: 'It is due now: a worker takes it up within seconds.' }),
+  due: () => ({ next: 'It is due now: a worker takes it up within seconds, where one runs.' }),
   overdue: (facts) => ({
     next: `It was due ${formatTime(dueAt(facts), facts.nowMs)} and nobody works on it: is a worker running?`,
   }),
 };
+
+function whenItGoesOn(until: Date | null, nowMs: number): string {
+  return until && until.getTime() > nowMs
+    ? `It goes on ${formatTime(until, nowMs)} at the earliest.`
+    : 'One customer asks whether that is over; then all go on.';
+}
 
 // --- what helps ---------------------------------------------------------------------------------------------
 

@@ -38,6 +38,8 @@ export type Cause = {
   fault: string;
   letters: number;
   open: number;
+  /** Of the open ones, those that a replay would set going. */
+  replayable: number;
   customers: number;
   sample: string[];
   nextStep: string | null;
@@ -48,12 +50,15 @@ export type Cause = {
 
 /** Causes, the most frequent first; of open letters, or of `all`. */
 export async function listCauses(orm: Orm, all: boolean): Promise<Cause[]> {
+  const isReplayable = sql`EXISTS (SELECT FROM calico.customers c
+    WHERE c.customer_id = dead_letters.customer_id AND c.status = ANY (${sql.param([...REPLAYABLE])}::text[]))`;
   const latest = (what: SQL) => sql`(array_agg(${what} ORDER BY created_at DESC, id))[1]`;
   const { rows } = await orm.execute<
     Omit<Cause, 'firstAt' | 'latestAt'> & { firstAt: string; latestAt: string }
   >(sql`
     SELECT cause, ${latest(sql`fault`)} AS fault, count(*)::int AS letters,
-      (count(*) FILTER (WHERE ${isOpen}))::int AS open, count(DISTINCT customer_id)::int AS customers,
+      (count(*) FILTER (WHERE ${isOpen}))::int AS open,
+      (count(*) FILTER (WHERE ${isOpen} AND ${isReplayable}))::int AS replayable, count(DISTINCT customer_id)::int AS customers,
       (array_agg(DISTINCT customer_id))[1:5] AS sample,
       ${latest(sql`evidence ->> 'nextStep'`)} AS "nextStep", ${latest(sql`id`)} AS "latestId",
       min(created_at) AS "firstAt", max(created_at) AS "latestAt"
@@ -84,6 +89,7 @@ export type Replay = { id: string; customerId: string; status: CustomerStatus | 
  * that Calico refused need new ones, and whoever paused a customer had a reason.
  */
 const LIFTED: readonly CustomerStatus[] = ['forbidden', 'not_found', 'not_authorized'];
+const REPLAYABLE: readonly CustomerStatus[] = ['active', ...LIFTED];
 
 /**
  * Makes the letters' customers due now, active again where they were stopped, and marks the letters replayed. Their runs
@@ -104,7 +110,7 @@ export async function replayDeadLetters(orm: Orm, choice: Choice, dryRun: boolea
     .orderBy(deadLetters.createdAt, deadLetters.id);
   const replays = chosen.map((letter) => ({
     ...letter,
-    replayed: letter.status === 'active' || (letter.status !== null && LIFTED.includes(letter.status)),
+    replayed: letter.status !== null && REPLAYABLE.includes(letter.status),
   }));
   const going = replays.filter(({ replayed }) => replayed);
   if (dryRun || going.length === 0) return replays;

@@ -1,6 +1,7 @@
 /** What is open about one customer, and about all of them, for whoever asks. Reads only. */
 import { and, count, eq, isNull, sql } from 'drizzle-orm';
 import type { Orm } from './client.ts';
+import { type FleetPause, readFleetPause } from './fleet-pause.ts';
 import { countHeldRows } from './held-removals.ts';
 import { deadLetters, providerStatus, quarantinedRecords } from './schema-aside.ts';
 
@@ -60,12 +61,20 @@ export type Overview = {
   leased: number;
   openDeadLetters: number;
   quarantined: number;
+  /** Holds that wait for a decision. */
+  heldRemovals: number;
+  /** All workers wait for Calico; null where they do not. */
+  fleetPause: Pick<FleetPause, 'since' | 'until' | 'reason'> | null;
 };
 
 export async function readOverview(orm: Orm, overdueMs: number): Promise<Overview> {
-  const { rows } = await orm.execute<Omit<Overview, 'overdueSince'> & { overdueSince: string | null }>(sql`
+  const { rows } = await orm.execute<
+    Omit<Overview, 'overdueSince' | 'fleetPause'> & { overdueSince: string | null }
+  >(sql`
     WITH free AS (
-      SELECT greatest(next_sync_at, not_before, lease_until) AS since FROM calico.customers WHERE status = 'active'
+      -- Nobody is late while all wait for Calico.
+      SELECT greatest(next_sync_at, not_before, lease_until, (SELECT coalesce(opened_at, until) FROM calico.fleet_pause)) AS since
+      FROM calico.customers WHERE status = 'active'
     ), overdue AS (
       SELECT since FROM free WHERE since < clock_timestamp() - make_interval(secs => ${overdueMs / 1000})
     )
@@ -73,10 +82,16 @@ export async function readOverview(orm: Orm, overdueMs: number): Promise<Overvie
       (SELECT count(*)::int FROM calico.customers WHERE lease_until > clock_timestamp()) AS leased,
       (SELECT count(*)::int FROM calico.dead_letters WHERE replayed_at IS NULL AND discarded_at IS NULL AND resolved_at IS NULL)
         AS "openDeadLetters",
-      (SELECT count(*)::int FROM calico.quarantined_records WHERE resolved_at IS NULL) AS quarantined`);
+      (SELECT count(*)::int FROM calico.quarantined_records WHERE resolved_at IS NULL) AS quarantined,
+      (SELECT count(*)::int FROM calico.held_removals
+        WHERE approved_at IS NULL AND rejected_at IS NULL AND superseded_at IS NULL) AS "heldRemovals"`);
   const [row] = rows;
   if (!row) throw new Error('an overview without a row');
-  return { ...row, overdueSince: row.overdueSince === null ? null : new Date(row.overdueSince) };
+  return {
+    ...row,
+    overdueSince: row.overdueSince === null ? null : new Date(row.overdueSince),
+    fleetPause: await readFleetPause(orm),
+  };
 }
 
 /** The server's version as Postgres writes it, such as 18.4. */

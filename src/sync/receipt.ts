@@ -34,9 +34,13 @@ export function judge({ receipts, expected, providersDown }: Account): Verdict {
   const held = receipts.reduce((sum, receipt) => sum + receipt.held, 0);
   const reasons = [
     ...(providersDown.length > 0 ? [`providers down: ${providersDown.join(', ')}`] : []),
-    ...(quarantined > 0 ? [`${quarantined} records quarantined`] : []),
-    ...(held > 0 ? [`${held} removals held: calico-sync removals list`] : []),
+    ...(quarantined > 0 ? [`${several(quarantined, 'record')} quarantined`] : []),
+    ...(held > 0 ? [`${several(held, 'removal')} held: calico-sync removals list`] : []),
   ];
   if (reasons.length === 0) return { ...ending, status: 'succeeded', reason: null };
   return { ...ending, status: 'partial', reason: reasons.join('; '), followUp: providersDown.length > 0 };
+}
+
+function several(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
 }

@@ -76,7 +76,12 @@ describe('customers add', () => {
     const refused = [
       { stdin: '', problem: 'nothing came on stdin' },
       { stdin: 'secret-token', problem: 'is not JSON' },
-      { stdin: half, problem: 'refresh_token' },
+      { stdin: half, problem: 'refresh_token is not valid, expires_in is not valid.' },
+      {
+        stdin: '{"access_token": "secret-token"}',
+        problem: 'refresh_token is missing, expires_in is missing.',
+      },
+      { stdin: '["secret-token"]', problem: 'no JSON object' },
     ].map(async ({ stdin, problem }) => {
       const { code, stdout, stderr } = await run('customers add acme', stdin);
       expect(stderr).toContain(problem);

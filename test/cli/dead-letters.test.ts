@@ -38,7 +38,6 @@ it('lists causes with customers and what to do, lists one cause’s letters, and
     '  customers: r1, r2, r3, r4, r5 and 2 more',
     expect.stringMatching(/^ {2}latest: 1 min ago, calico-sync dead-letters show /),
     '  to do: calico-sync customers add <id> with the new tokens',
-    "  then: calico-sync dead-letters replay --cause '603 authentication failed'",
     '7 of 14: mixed (fault: calico)',
     '  customers: none named, barred, gone, quiet, removed and 1 more',
     expect.stringMatching(/^ {2}latest: /),
@@ -47,7 +46,10 @@ it('lists causes with customers and what to do, lists one cause’s letters, and
     '',
   ]);
   const causes = JSON.parse((await run('dead-letters list --json')).stdout);
-  expect(causes).toMatchObject([{ cause: REAUTH, letters: 7, open: 7, customers: 7 }, { cause: 'mixed' }]);
+  expect(causes).toMatchObject([
+    { cause: REAUTH, letters: 7, open: 7, replayable: 0, customers: 7 },
+    { cause: 'mixed', open: 7, replayable: 4 },
+  ]);
 
   const letters = JSON.parse((await run('dead-letters list --cause mixed --json')).stdout);
   expect(letters).toHaveLength(7);
@@ -58,7 +60,9 @@ it('lists causes with customers and what to do, lists one cause’s letters, and
   const [{ id }] = letters.filter((letter: { customer_id: string }) => letter.customer_id === 'barred');
   const shown = (await run(`dead-letters show ${id}`)).stdout;
   expect(shown).toMatch(/^customer +barred\ncause +mixed\nstate +open\nreason +it failed\n/);
-  expect(shown).toMatch(/\nbody +<html>\\u001b\[31m\nkind +refused\nto do +calico-sync sync barred\n$/);
+  expect(shown).toMatch(
+    /\nbody +<html>\\u001b\[31m\nkind +refused\nto do +calico-sync sync barred\nthen +calico-sync dead-letters replay [-\da-f]{36}\n$/,
+  );
   expect(JSON.parse((await run(`dead-letters show ${id} --json`)).stdout)).toMatchObject({
     id,
     state: 'open',
@@ -74,16 +78,27 @@ it('replays whom it can, active again where they were stopped, and says whom it 
     stdout:
       'Would replay 4 dead letters of the cause "mixed": 3 customers due now; 2 of them were stopped and would be active again.\n',
   });
+  const [barred] = await rows(
+    "SELECT id FROM calico.dead_letters WHERE customer_id = 'barred' AND cause = 'mixed'",
+  );
+  expect((await run(`dead-letters replay ${barred.id} --dry-run`)).stdout).toContain(
+    '; 1 of them was stopped and would be active again.\n',
+  );
   const due = 'SELECT customer_id FROM calico.customers WHERE next_sync_at <= now() ORDER BY 1';
   expect(await rows(due), 'a dry run changes nothing').toEqual([]);
 
   const { stderr, code } = await run('dead-letters replay --cause mixed');
   expect(code).toBe(0);
-  expect(stderr.split('\n').toSorted()).toEqual([
+  expect(
+    stderr
+      .replaceAll(/[\da-f-]{36}/g, 'ID')
+      .split('\n')
+      .toSorted(),
+  ).toEqual([
     '',
-    'Left as they are, no customer: it names nobody. Next: calico-sync dead-letters discard',
+    'Left as they are, no customer: it names nobody. Next: calico-sync dead-letters discard ID',
     'Left as they are, quiet: paused. Next: calico-sync customers resume quiet',
-    'Left as they are, removed: the customer was removed. Next: calico-sync dead-letters discard, or customers add removed',
+    'Left as they are, removed: the customer was removed. Next: calico-sync dead-letters discard ID, or customers add removed',
   ]);
   expect(await rows(due)).toEqual([
     { customer_id: 'barred' },

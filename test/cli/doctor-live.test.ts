@@ -101,7 +101,12 @@ test('a customer whose answers are as the contract says is no failure; one that 
 
   at.sandbox.faults.add({ endpoint: 'assets', answer: { bodyCode: 602 } });
   const refused = await at.run('doctor --live alice');
-  expect(refused).toMatchObject({ code: 1, stderr: expect.stringMatching(/^assets: /) });
+  expect(refused).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(
+      /^assets: no answer to compare\. Next: ask the customer to authorize it, then calico-sync customers add alice\n$/,
+    ),
+  });
   expect(refused.stdout).toMatch(/^assets: the customer has not authorized this access \(/m);
   expect(refused.stdout).toMatch(/^transactions: as the contract says, 0 records looked at\.$/m);
 

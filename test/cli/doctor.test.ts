@@ -25,8 +25,10 @@ describeOnBothQueues('an installation that is well', (queue) => {
       [
         ...['settings', 'Postgres', 'clock of Postgres', 'migrations', 'key test', 'customers', 'schedule'],
         ...[
+          'pause',
           'dead letters',
           'quarantine',
+          'held removals',
           'contract',
           'queue',
           'Calico’s API',
@@ -68,6 +70,9 @@ it('finds what is stopped, overdue, set aside, closed or unknown, and shows each
       'bob', gen_random_uuid(), 'dead_letter', 'why', 'customer', '{}', discarded FROM (VALUES (NULL), (now())) v (discarded);
     INSERT INTO calico.quarantined_records (customer_id, stream, record_key, raw_text, problems, run_id)
       VALUES ('alice', 'assets', 'k', '{}', '[]', gen_random_uuid());
+    INSERT INTO calico.held_removals (customer_id, stream, run_id, held_rows, live_rows, reason, rejected_at)
+      SELECT 'alice', stream, gen_random_uuid(), 30, 40, 'why', rejected
+      FROM (VALUES ('assets', NULL), ('transactions', NULL), ('assets', now())) v (stream, rejected);
     INSERT INTO calico.contract_drift (endpoint, path, kind, detail, sample, count, first_run_id) VALUES
       ('assets', 'data.assets[].apy', 'unknown_field', '', '"3"', 1200, gen_random_uuid()),
       ('assets', 'data.assets[].quantity', 'type_changed', 'string or number expected, array seen', '[1]', 1, gen_random_uuid())`);
@@ -100,6 +105,10 @@ it('finds what is stopped, overdue, set aside, closed or unknown, and shows each
     'warning quarantine 1 record',
     'Next: calico-sync quarantine list',
   ]);
+  expect(after('warning held removals')).toEqual([
+    'warning held removals 2 holds to decide on',
+    'Next: calico-sync removals list',
+  ]);
   expect(after('warning contract')[0]).toBe(
     'warning contract 2 differences found so far, 1 of which can refuse records',
   );
@@ -115,6 +124,23 @@ it('finds what is stopped, overdue, set aside, closed or unknown, and shows each
     `UPDATE calico.customers SET lease_until = now() + interval '1 min' WHERE customer_id = 'carol'`,
   );
   expect(namesOf(checksOf(await at.run('doctor --json')), 'warning')).toContain('schedule');
+
+  await at.rows(`INSERT INTO calico.fleet_pause (situation, reason, since, until)
+    VALUES ('429', 'too many', now() - interval '61 min', now() + interval '150 s')`);
+  const inPause = checksOf(await at.run('doctor --json'));
+  expect(inPause.find(({ name }) => name === 'pause')).toEqual({
+    name: 'pause',
+    state: 'warning',
+    says: 'all workers wait for Calico since 1 h ago: too many; one customer asks again in 2 min',
+    next: 'nothing; it ends by itself once Calico answers',
+  });
+  expect(inPause.find(({ name }) => name === 'schedule')?.state).toBe('ok');
+  await at.rows(
+    `UPDATE calico.fleet_pause SET opened_at = now() - interval '6 min', until = now() - interval '7 min'`,
+  );
+  const over = checksOf(await at.run('doctor --json'));
+  expect(over.find(({ name }) => name === 'pause')?.state).toBe('ok');
+  expect(over.find(({ name }) => name === 'schedule')?.state).toBe('warning');
 });
 
 it('goes on where one thing is wrong: settings, servers that are not there, a Calico elsewhere, clocks apart', async () => {
@@ -133,6 +159,7 @@ it('goes on where one thing is wrong: settings, servers that are not there, a Ca
     CALICO_CLIENT_SECRET: 'hunter2',
     CREDENTIALS_KEYS: 'no key',
     WORKER_CONCURRENCY: 'many',
+    EVENTS_WEBHOOK_URL: 'https://example.com/hook',
   };
   const found = await commandWith(settings)('doctor --json');
   expect(found.code).toBe(1);
@@ -145,7 +172,9 @@ it('goes on where one thing is wrong: settings, servers that are not there, a Ca
     'Calico’s API',
     'token endpoint',
   ]);
-  expect(checks[0]?.says).toMatch(/^CREDENTIALS_KEYS must be .*; WORKER_CONCURRENCY must be a whole number/);
+  expect(checks[0]?.says).toMatch(
+    /^CREDENTIALS_KEYS must be .*; WORKER_CONCURRENCY must be a whole number .*; EVENTS_WEBHOOK_SECRET is missing/,
+  );
   expect(checks.find(({ name }) => name === 'clock of Calico')).toMatchObject({
     state: 'warning',
     says: expect.stringMatching(/^(59 min \d+ s|1 h) behind ours$/),

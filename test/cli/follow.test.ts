@@ -1,5 +1,6 @@
 /** When a request is over, in every state that `sync --wait` may meet. Runs are written as the worker writes them. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { whyNobodyBegan } from '../../src/cli/progress.ts';
 import { type Database, openDatabase } from '../../src/db/client.ts';
 import { addCustomer, pauseCustomer, removeCustomer, requestSync } from '../../src/db/customers.ts';
 import { readProgress, readResults } from '../../src/db/run-progress.ts';
@@ -122,4 +123,11 @@ it('everybody means those that are active', async () => {
   await begin();
   await becomes('succeeded');
   expect(await db.run((orm) => readProgress(orm, everybody))).toMatchObject({ customers: 1, ended: 1 });
+});
+
+it('nobody has begun: either no worker runs, or all wait for Calico', async () => {
+  expect(await db.run(whyNobodyBegan)).toContain('Next, where none runs: calico-sync worker');
+  await database.pool.query(`INSERT INTO calico.fleet_pause (situation, reason, since, until)
+    VALUES ('429', 'too many', now() - interval '61 s', now() + interval '1 h')`);
+  expect(await db.run(whyNobodyBegan)).toBe('  All workers wait for Calico, since 1 min ago: too many');
 });

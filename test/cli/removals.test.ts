@@ -4,6 +4,8 @@ import { position, sends } from '../support/records.ts';
 import { createWorld } from '../support/world.ts';
 import { commandWith } from './command.ts';
 
+const UNKNOWN = '00000000-0000-4000-8000-000000000000';
+
 it('lists what is held, approves and rejects it, and says what was done', async () => {
   const world = await createWorld();
   const run = commandWith({ DATABASE_URL: world.database.url });
@@ -23,7 +25,9 @@ it('lists what is held, approves and rejects it, and says what was done', async 
   await world.makeDue('alice');
   await world.syncToEnd('alice');
 
-  const table = (await run('removals list')).stdout.split('\n').map((line) => line.replaceAll(/ +/g, ' '));
+  const listed = await run('removals list');
+  expect(listed.stderr).toBe('Next: calico-sync removals approve <id>, or reject <id>\n');
+  const table = listed.stdout.split('\n').map((line) => line.replaceAll(/ +/g, ' '));
   expect(table[0]).toBe('id customer stream state held missing of');
   expect(table[1]).toMatch(/^[-0-9a-f]{36} alice assets open .* 25 25$/);
   expect(table[2]).toBe(
@@ -71,10 +75,11 @@ it('lists what is held, approves and rejects it, and says what was done', async 
     stdout: '',
     stderr: `Hold ${assets} cannot be rejected: it was approved before. Next: calico-sync removals list --all\n`,
   });
-  expect(await run('removals approve nonsense')).toMatchObject({
+  expect(await run(`removals approve ${UNKNOWN}`)).toMatchObject({
     code: 1,
-    stderr: 'There is no hold nonsense. calico-sync removals list shows those that are open.\n',
+    stderr: `There is no hold ${UNKNOWN}. calico-sync removals list shows those that are open.\n`,
   });
+  expect(await run('removals approve nonsense')).toMatchObject({ code: 2 });
   expect(await run('removals approve')).toMatchObject({ code: 2 });
 
   await run('customers remove alice --purge');

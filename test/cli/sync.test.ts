@@ -63,7 +63,7 @@ describeOnBothQueues('sync --wait', (backend) => {
     const tokens = await installation.add('acme');
     const worker = await installation.startWorker();
     const good = await installation.run('sync acme --wait');
-    expect(good.stdout).toContain('0 fetched = 0 inserted + 0 updated');
+    expect(good.stdout).toContain('assets: 1 page, 0 fetched = 0 inserted + 0 updated');
     expect(good.stdout).toContain('1 succeeded, 0 partial, 0 failed.');
     expect(good.code).toBe(0);
 
@@ -74,6 +74,12 @@ describeOnBothQueues('sync --wait', (backend) => {
       /1 sync did not succeed\. Next: calico-sync customers add acme with the new tokens/,
     );
     expect(bad.code).toBe(1);
+
+    installation.sandbox.faults.add({ endpoint: 'assets', times: Infinity, answer: { status: 404 } });
+    for (const id of ['beta', 'gamma']) await installation.add(id);
+    expect((await installation.run('sync --all --wait')).stderr).toContain(
+      '2 syncs did not succeed. Next: calico-sync dead-letters list says what to do about each cause\n',
+    );
 
     const { code, stdout, stderr } = await stop(worker, 'SIGINT');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });

@@ -21,6 +21,7 @@ describe('the command line', () => {
     ['customers show', "missing required argument 'id'"],
     ['customers add acme eyJhbGciOiJIUzI1', 'too many arguments'],
     ['customers add acme --access-token=eyJhbGciOiJIUzI1', "unknown option '--access-token'"],
+    [`customers add eyJ${'x'.repeat(500)}`, 'command-argument value is invalid'],
     ['customers add acme --every soon', 'must be a duration such as'],
     ['customers list --status asleep', 'Allowed choices are active'],
     ['sync', 'name one customer, or --all'],

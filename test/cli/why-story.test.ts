@@ -105,7 +105,7 @@ const BY_RUN: Record<RunStatus | 'never', { first: RegExp; command: string | nul
     first: /^The last run \(full\) began 1 h ago and succeeded after 30 min: a reason\.$/,
     command: null,
   },
-  partial: { first: /and ended with some of the data missing after 30 min: a reason\.$/, command: null },
+  partial: { first: /and ended with something left open after 30 min: a reason\.$/, command: null },
   failed: { first: /and failed after/, command: 'calico-sync sync alice --full' },
   dead_lettered: { first: /and was given up after/, command: 'calico-sync dead-letters show d1' },
   fenced: { first: /and lost its lease after/, command: null },
@@ -153,7 +153,7 @@ const cases: [string, Partial<Facts>, Partial<Story>][] = [
     { run: { ...runThat('partial'), streams: [receipt] } as Facts['run'], quarantined: 1 },
     {
       happened: [
-        expect.stringContaining('some of the data missing'),
+        expect.stringContaining('something left open'),
         'It read 150 records of transactions in 2 pages: 140 new, 6 changed, 3 as before, 1 set aside.',
         '1 record in quarantine.',
       ],
@@ -188,6 +188,27 @@ const cases: [string, Partial<Facts>, Partial<Story>][] = [
     'the fleet’s pause is over before it is due',
     { fleetPause: { until: at(0.5), reason: '429' } },
     { nextAt: at(1) },
+  ],
+  [
+    'the fleet’s pause is old enough to be asked about: it was due long ago, and is not overdue',
+    { customer: { ...customer, nextSyncAt: at(-3) }, fleetPause: { until: at(-0.01), reason: '429' } },
+    {
+      next: 'All workers wait for Calico: 429. One customer asks whether that is over; then all go on.',
+      command: null,
+    },
+  ],
+  [
+    'the fleet’s pause is long over, and nobody asks',
+    { customer: { ...customer, nextSyncAt: at(-3) }, fleetPause: { until: at(-1), reason: '429' } },
+    { command: 'calico-sync doctor' },
+  ],
+  [
+    'it stopped for what its last run has said already',
+    {
+      run: runThat('dead_lettered'),
+      customer: { ...customer, status: 'forbidden', statusReason: 'a reason' },
+    },
+    { happened: [expect.stringContaining('was given up after 30 min: a reason.')] },
   ],
   ['no credentials', { hasCredentials: false }, { command: ADD }],
   ['removals held', { heldRemovals: 30, quarantined: 1 }, { command: 'calico-sync removals list' }],

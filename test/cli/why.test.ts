@@ -78,7 +78,6 @@ test('tells each customer’s story: what it read, what is missing, what happens
     text(
       /^What a person can do: check that the customer still exists at Calico, then calico-sync customers add gone\.$/,
     ),
-    text(/^It is not_found: Calico does not know this customer/),
     text(/^Next: Nothing, until it has new credentials/),
     'What helps: calico-sync customers add gone',
   );
@@ -92,7 +91,7 @@ test('tells each customer’s story: what it read, what is missing, what happens
   saysIn(
     'odd',
     'odd is active.',
-    text(/ended with some of the data missing after .*: providers down: kraken; 1 records quarantined\.$/),
+    text(/ended with something left open after .*: providers down: kraken; 1 record quarantined\.$/),
     assets,
     'It read 3 records of transactions in 1 page: 2 new, 0 changed, 0 as before, 1 set aside.',
     text(/^Provider kraken went down .*: maintenance\. What it missed is read again when it is back\.$/),

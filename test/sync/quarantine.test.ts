@@ -42,9 +42,7 @@ test('a malformed record is kept as it came, byte for byte, and its neighbours l
       resolved: false,
     },
   ]);
-  expect(await runsOf(world, 'alice')).toMatchObject([
-    { status: 'partial', reason: '1 records quarantined' },
-  ]);
+  expect(await runsOf(world, 'alice')).toMatchObject([{ status: 'partial', reason: '1 record quarantined' }]);
 });
 
 test.each(['null', '7', '"text"', '[]', '{}', '[[{"transaction_id":"t"}]]'])(

@@ -62,6 +62,14 @@ export async function lockCredentials(
   return decrypt(keys, await rows.for('update'));
 }
 
+/**
+ * Lets this transaction idle for ten minutes: whoever trades a token may wait long for its place in the budget and for the
+ * answer, and a session that is ended in between takes the only good refresh token with it.
+ */
+export async function stayThroughTrade(orm: Orm): Promise<void> {
+  await orm.execute(sql`SET LOCAL idle_in_transaction_session_timeout = '10min'`);
+}
+
 function decrypt(keys: KeyRing, [row]: (typeof credentials.$inferSelect)[]): Credentials | null {
   if (!row) return null;
   return {

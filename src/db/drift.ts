@@ -1,5 +1,5 @@
 /** The differences from the contract that were found so far. */
-import { asc, sql } from 'drizzle-orm';
+import { asc, gt, sql } from 'drizzle-orm';
 import type { Orm } from './client.ts';
 import { contractDrift } from './schema-drift.ts';
 
@@ -40,8 +40,15 @@ export async function addDrift(
       count = contract_drift.count + excluded.count, sample = coalesce(contract_drift.sample, excluded.sample)`);
 }
 
-/** All of them, by endpoint and path. */
+/**
+ * What the last seven days showed, by endpoint and path. What is older has ended, at Calico or by a correction of the
+ * contract; it stays in the table.
+ */
 export async function listDrift(orm: Orm): Promise<KnownDrift[]> {
   const { endpoint, path, kind, detail } = contractDrift;
-  return orm.select().from(contractDrift).orderBy(asc(endpoint), asc(path), asc(kind), asc(detail));
+  return orm
+    .select()
+    .from(contractDrift)
+    .where(gt(contractDrift.lastSeenAt, sql`now() - interval '7 days'`))
+    .orderBy(asc(endpoint), asc(path), asc(kind), asc(detail));
 }

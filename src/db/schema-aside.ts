@@ -25,7 +25,10 @@ export const quarantinedRecords = calico.table(
     resolvedAt: instant('resolved_at'),
     resolution: text('resolution').$type<Resolution>(),
   },
-  (t) => [uniqueIndex('quarantined_records_key').on(t.customerId, t.stream, t.recordKey)],
+  (t) => [
+    uniqueIndex('quarantined_records_key').on(t.customerId, t.stream, t.recordKey),
+    index('quarantined_records_open').on(t.customerId).where(sql`resolved_at IS NULL`),
+  ],
 );
 
 /**

@@ -1,7 +1,7 @@
 import type { CalicoClient } from '../calico/client.ts';
 import { type OAuthClient, refreshTokens } from '../calico/tokens.ts';
 import type { Database } from '../db/client.ts';
-import { type Credentials, lockCredentials, saveCredentials } from '../db/credentials.ts';
+import { type Credentials, lockCredentials, saveCredentials, stayThroughTrade } from '../db/credentials.ts';
 import type { KeyRing } from '../db/vault.ts';
 
 export type TokenSource = {
@@ -54,6 +54,7 @@ export async function accessToken(
     const isUsable = stored.accessToken !== refused && usableUntil(stored) > source.now();
     if (isUsable) return { token: stored.accessToken, usableUntilMs: usableUntil(stored), refreshed: false };
     onStored(stored.accessToken);
+    await stayThroughTrade(orm);
     const tokens = await refreshTokens(source.client, source.oauth, stored, source.now(), withGrace(signal));
     await saveCredentials(orm, source.keys, customerId, tokens);
     // A token that ends sooner than that is used for half its life, not traded at every request.

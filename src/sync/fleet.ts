@@ -53,7 +53,11 @@ export function createFleet(options: FleetOptions): Fleet {
   let looking: Promise<FleetPause | null> | null = null;
   let pausing: Promise<void> = Promise.resolve();
 
-  const isKnownOpen = (sinceMs: number) => now() - openSeenAtMs < sinceMs;
+  /** A clock that was set back since knows nothing. */
+  const isKnownOpen = (sinceMs: number) => {
+    const ageMs = now() - openSeenAtMs;
+    return ageMs >= 0 && ageMs < sinceMs;
+  };
 
   /** A pause that is being written down is one already; a look that began before it says nothing. */
   async function look(): Promise<FleetPause | null> {

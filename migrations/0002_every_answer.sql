@@ -81,4 +81,5 @@ CREATE UNIQUE INDEX "held_removals_open" ON "calico"."held_removals" USING btree
 CREATE INDEX "credentials_refresh_expires" ON "calico"."credentials" USING btree ("refresh_expires_at");--> statement-breakpoint
 CREATE INDEX "dead_letters_by_customer" ON "calico"."dead_letters" USING btree ("customer_id","created_at");--> statement-breakpoint
 CREATE INDEX "dead_letters_by_run" ON "calico"."dead_letters" USING btree ("run_id");--> statement-breakpoint
+CREATE INDEX "quarantined_records_open" ON "calico"."quarantined_records" USING btree ("customer_id") WHERE resolved_at IS NULL;--> statement-breakpoint
 CREATE INDEX "dead_letters_open" ON "calico"."dead_letters" USING btree ("cause","created_at") WHERE replayed_at IS NULL AND discarded_at IS NULL AND resolved_at IS NULL;

@@ -47,7 +47,7 @@ test('killed after a page with a quarantined record, twice: the run that ends th
 
   expect(await world.syncToEnd('victim')).toMatchObject({ kind: 'done', status: 'partial' });
   const last = (await runsOf(world, 'victim'))[2];
-  expect(last).toMatchObject({ status: 'partial', reason: '1 records quarantined' });
+  expect(last).toMatchObject({ status: 'partial', reason: '1 record quarantined' });
   expect(await receiptOf(world, last?.run_id ?? '', 'transactions')).toMatchObject({
     ...{ pages: 1, fetched: 3, inserted: 2, quarantined: 1 },
     ...{ complete: true, balanced: true },
@@ -61,7 +61,7 @@ test('dead-lettered on the second page: the run after the replay answers for the
   await world.makeDue('victim');
 
   expect(await world.syncToEnd('victim')).toMatchObject({ kind: 'done', status: 'partial' });
-  expect((await runsOf(world, 'victim'))[1]?.reason).toBe('1 records quarantined');
+  expect((await runsOf(world, 'victim'))[1]?.reason).toBe('1 record quarantined');
 });
 
 test('killed when all was read, with losses: nothing is read again, and the losses are said', async () => {
@@ -70,6 +70,6 @@ test('killed when all was read, with losses: nothing is read again, and the loss
   await dieAfter(world, 4);
 
   expect(await world.syncToEnd('victim')).toMatchObject({ kind: 'done', status: 'partial' });
-  expect((await runsOf(world, 'victim'))[1]?.reason).toBe('providers down: kraken; 1 records quarantined');
+  expect((await runsOf(world, 'victim'))[1]?.reason).toBe('providers down: kraken; 1 record quarantined');
   expect(new Set(fetchesOf(world, 'victim').values())).toEqual(new Set([1]));
 });

@@ -15,13 +15,31 @@ export class DatabaseError extends Error {
   /** Five characters of the PostgreSQL manual, appendix A; null where the server never answered. */
   readonly sqlState: string | null;
 
-  constructor(kind: DatabaseErrorKind, sqlState: string | null, message: string) {
+  /** The row that broke a constraint as Postgres shows it. Private, so that no log line and no message has it. */
+  readonly #failingRow: string;
+
+  constructor(kind: DatabaseErrorKind, sqlState: string | null, message: string, failingRow = '') {
     super(message);
     this.name = 'DatabaseError';
     this.kind = kind;
     this.sqlState = sqlState;
+    this.#failingRow = failingRow;
+  }
+
+  /** May the row that was refused begin with these columns? A hint: not every refusal names a row, and long values are cut. */
+  mayMean(columns: readonly string[]): boolean {
+    return this.#failingRow.startsWith(`${columns.map(asShown).join(', ')}, `);
   }
 }
+
+/** Postgres shows 64 bytes of a value (ExecBuildSlotValueDescription in its execMain.c). */
+function asShown(value: string): string {
+  if (Buffer.byteLength(value) <= 64) return value;
+  const cut = new TextDecoder().decode(Buffer.from(value).subarray(0, 64), { stream: true });
+  return `${cut}...`;
+}
+
+const FAILING_ROW = /^Failing row contains \((.*)\)\.$/s;
 
 /** First match wins: whole SQLSTATEs before their classes. */
 const KINDS: readonly (readonly [prefix: string, kind: DatabaseErrorKind])[] = [
@@ -50,7 +68,9 @@ export function toDatabaseError(error: unknown): unknown {
   if (cause instanceof pg.DatabaseError) {
     const sqlState = cause.code ?? null;
     const kind = KINDS.find(([prefix]) => sqlState?.startsWith(prefix))?.[1] ?? 'other';
-    return new DatabaseError(kind, sqlState, `Postgres: ${describe(cause, kind)} (SQLSTATE ${sqlState})`);
+    const failingRow = FAILING_ROW.exec(cause.detail ?? '')?.[1];
+    const message = `Postgres: ${describe(cause, kind)} (SQLSTATE ${sqlState})`;
+    return new DatabaseError(kind, sqlState, message, failingRow);
   }
   if (isConnectionFailure(cause)) {
     return new DatabaseError('unavailable', null, `Postgres cannot be reached: ${cause.message}`);

@@ -1,4 +1,5 @@
 /** What goes wrong in Postgres leaves db/ as one kind of error, and no value that was bound leaves with it. */
+import { inspect } from 'node:util';
 import { eq, sql } from 'drizzle-orm';
 import { expect, test } from 'vitest';
 import { type Database, openDatabase, type Transaction } from '../../src/db/client.ts';
@@ -59,6 +60,21 @@ test.each(Object.entries(FAILURES))('%s', async (_what, { kind, sqlState, run })
   expect(error).toMatchObject({ kind, sqlState });
   expect(everythingIn(error)).not.toContain(SECRET);
   expect(everythingIn(error)).toContain(sqlState);
+});
+
+test('a broken constraint hints at its row, long values included, and shows it to nobody', async () => {
+  const { db } = await createWorld();
+  for (const id of [SECRET, 'é'.repeat(60), `${'x'.repeat(63)}€${'x'.repeat(9)}`]) {
+    const insert = db.run((orm) =>
+      orm.insert(customers).values({ customerId: id, status: 'nonsense' as 'active' }),
+    );
+    const error = await insert.catch((reason: unknown) => reason);
+    if (!(error instanceof DatabaseError)) throw error;
+    expect(error.mayMean([id, 'nonsense'])).toBe(true);
+    expect(error.mayMean([id, 'active'])).toBe(false);
+    expect(error.mayMean([`-${id}`])).toBe(false);
+    expect(inspect(error, { showHidden: true }) + JSON.stringify(error)).not.toContain(id.slice(0, 20));
+  }
 });
 
 test('outside a transaction, too', async () => {

@@ -271,3 +271,19 @@ test('a worker that dies after its pass was held: the next run judges again and 
     (SELECT count(*)::int FROM calico.asset_position_history WHERE valid_to IS NULL) AS open`);
   expect(left).toEqual({ live: 5, open: 5 });
 });
+
+test('a pass that shows no record at all removes none, however few they are', async () => {
+  const world = await createAlice(3);
+  vanish(world, 0, 3);
+
+  expect(await fullSync(world)).toEqual({ status: 'partial', removed: 0, held: 3 });
+  expect(await removedIn(world)).toEqual([]);
+  expect(await holdsOf(world)).toEqual([{ state: 'open', rows: 3 }]);
+
+  comeBack(world, 0, 1);
+  expect(await fullSync(world), 'one that is there again vouches for the others’ going').toEqual({
+    status: 'succeeded',
+    removed: 2,
+    held: 0,
+  });
+});

@@ -79,6 +79,8 @@ const descriptions = [
 
 /** A transaction's facts, and the draws that its remaining text is made of. */
 export interface TransactionSketch extends RecordFacts {
+  /** From 0. */
+  readonly index: number;
   readonly timeMs: number;
   readonly kind: (typeof kinds)[number];
   readonly account: Account;
@@ -127,14 +129,19 @@ export function sketchTransaction(customer: GeneratedCustomer, index: number): T
   const input = kind.input && (sides & 1) !== 0 ? pick(draw, account.assets) : null;
   const output = kind.output && (sides & 2) !== 0 ? pick(draw, account.assets) : null;
   const assetSymbols = [input, output].flatMap((side) => (side === null ? [] : [side.symbol]));
-  return { timeMs, kind, account, providerId: account.providerId, input, output, assetSymbols, draw };
+  return { index, timeMs, kind, account, providerId: account.providerId, input, output, assetSymbols, draw };
+}
+
+/** Draws alone give an id twice among 200,000: there are 2^32 states, and one record's may be another's some draws later. */
+function hexEndingIn(index: number, draw: Draw, words: number): string {
+  return hex(draw, words).slice(8) + index.toString(16).padStart(8, '0');
 }
 
 /** The transaction's JSON text. Spends the sketch's draws: call it once. */
 export function transactionText(sketch: TransactionSketch): string {
-  const { draw, kind, account, input, output } = sketch;
-  const hash = account.onChain ? `"0x${hex(draw, 8)}"` : 'null';
-  const id = account.onChain ? hash : `"${account.providerId}-${hex(draw, 4)}"`;
+  const { draw, index, kind, account, input, output } = sketch;
+  const hash = account.onChain ? `"0x${hexEndingIn(index, draw, 8)}"` : 'null';
+  const id = account.onChain ? hash : `"${account.providerId}-${hexEndingIn(index, draw, 4)}"`;
   const timestamp = draw(8) === 0 ? `"${new Date(sketch.timeMs).toISOString()}"` : sketch.timeMs;
   const type = `{"type":"${pick(draw, kind.types)}","subtype":${draw(4) === 0 ? '"recurring"' : 'null'}}`;
   const description = draw(6) === 0 ? pick(draw, descriptions) : 'null';

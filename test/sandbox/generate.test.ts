@@ -35,6 +35,15 @@ test('ids are never given twice, also among very many', () => {
   expect(new Set(ids).size).toBe(50_000);
 });
 
+test('nor where two records draw the same', () => {
+  const many = generateData({ customers: 1, transactions: 200_000, seed: 1 });
+  const ids = ['89432', '191579'].map((after) => {
+    const { records } = many.read('transactions', 'customer-0001', { filter: everyRecord, after, limit: 1 });
+    return JSON.parse(records[0] ?? '').transaction_id;
+  });
+  expect(ids[0]).not.toBe(ids[1]);
+});
+
 describe('the records of a few customers', () => {
   const records = customerIds.flatMap((customerId) => textsOf(customerId).map((text) => JSON.parse(text)));
   const texts = customerIds.flatMap((customerId) => textsOf(customerId)).join('\n');

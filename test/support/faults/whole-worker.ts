@@ -7,6 +7,7 @@ import { startTick } from '../../../src/queue/tick.ts';
 import { startSyncWorker } from '../../../src/queue/worker.ts';
 import { settleDeadJob, settleUnreadableJob } from '../../../src/sync/dead-workers.ts';
 import { createFleet } from '../../../src/sync/fleet.ts';
+import type { Outcome } from '../../../src/sync/outcome.ts';
 import { runSync } from '../../../src/sync/run-sync.ts';
 import type { SyncDeps } from '../../../src/sync/turn.ts';
 
@@ -17,6 +18,8 @@ export type WholeWorkerOptions = {
   queueUrl: string;
   prefix: string;
   concurrency?: number;
+  /** Told how each turn ended. */
+  onOutcome?: (outcome: Outcome) => void;
 };
 
 /** As in production a lock is half a lease long, or shorter. BullMQ's scripts want a third of it to be a whole number. */
@@ -25,7 +28,7 @@ const TICK_MS = 100;
 const GRACE_MS = 2_000;
 
 export async function startWholeWorker(options: WholeWorkerOptions): Promise<WholeWorker> {
-  const { deps, queueUrl, prefix, concurrency = 5 } = options;
+  const { deps, queueUrl, prefix, concurrency = 5, onOutcome } = options;
   const { db, log, now } = deps;
   const connection = openQueueConnection(queueUrl, prefix);
   const queue = await openSyncQueue({ connection, log });
@@ -34,7 +37,11 @@ export async function startWholeWorker(options: WholeWorkerOptions): Promise<Who
   const own = { ...deps, fleet: createFleet({ ...deps, limiter: budget, maxWaitMs, lookEveryMs: 0 }) };
   const worker = await startSyncWorker({
     ...{ connection, concurrency, log, now, lockMs: LOCK_MS },
-    runSync: (id, stop) => runSync(own, id, stop),
+    runSync: async (id, stop) => {
+      const outcome = await runSync(own, id, stop);
+      onOutcome?.(outcome);
+      return outcome;
+    },
     lastWords: {
       workersDied: (id, times) => settleDeadJob(own, id, times),
       unreadableJob: (jobId, shape) => settleUnreadableJob(own, jobId, shape),

@@ -20,6 +20,7 @@ export type Customers = {
   requests(): number;
   /** When Calico gets its nth request from now, `act` happens before that is answered. Resolves after it. */
   atRequest(n: number, act: () => unknown): Promise<void>;
+  makeAllDue(): Promise<void>;
   /** Something changes at Calico for everybody, and everybody is due. */
   change(): Promise<void>;
   /** Until everybody was synced and nobody is at it. `cutWaits`: without the backoff after failures. */
@@ -55,6 +56,9 @@ export async function createCustomers(seed: number, options: WorldOptions = {}):
     await world.addCustomer(id);
   }
 
+  const makeAllDue = async () => {
+    await world.rows('UPDATE calico.customers SET next_sync_at = now() WHERE next_sync_at > now()');
+  };
   let changes = 0;
   const change = async () => {
     changes++;
@@ -64,7 +68,7 @@ export async function createCustomers(seed: number, options: WorldOptions = {}):
       world.data.replace('transactions', id, moved, random(draw, moved));
       world.data.add('transactions', id, random(draw, `new${changes}`));
     }
-    await world.rows('UPDATE calico.customers SET next_sync_at = now() WHERE next_sync_at > now()');
+    await makeAllDue();
   };
   const untilSynced: Customers['untilSynced'] = async ({ cutWaits = false, timeoutMs = 30_000 } = {}) => {
     const pending = async () => {
@@ -82,7 +86,7 @@ export async function createCustomers(seed: number, options: WorldOptions = {}):
   };
 
   return {
-    ...{ world, ids, draw, change, untilSynced },
+    ...{ world, ids, draw, change, makeAllDue, untilSynced },
     requests: () => requests,
     atRequest: (n, act) =>
       new Promise((resolve, reject) => {

@@ -145,11 +145,16 @@ test('a worker that was stalled past its leases and wakes up writes nothing, at 
   const versions = await Promise.all(ids.map((id) => versionsOf(world, id)));
 
   sleeper.wake();
-  await waitFor(() => sleeper.outcomes().length >= ids.length, { describe: 'the sleeper to end its turns' });
+  // Beside these are jobs that it finds stalled, its own, and runs again: nobody is due.
+  const turns = () => sleeper.outcomes().filter((kind) => kind !== 'not_run');
+  await waitFor(turns, {
+    describe: 'the sleeper to end its turns',
+    until: ({ length }) => length >= ids.length,
+  });
 
-  expect(new Set(sleeper.outcomes())).toEqual(new Set(['fenced']));
+  expect(turns()).toEqual(ids.map(() => 'fenced'));
   expect(await Promise.all(ids.map((id) => versionsOf(world, id)))).toEqual(versions);
-  await context.annotate(`seed ${SEED}: ${sleeper.outcomes().length} turns fenced`);
+  await context.annotate(`seed ${SEED}: ${turns().length} turns fenced`);
   expect(await wrong(), `seed ${SEED}`).toEqual([]);
 });
 

@@ -106,11 +106,8 @@ test('connections to Postgres that are all cut, 25 times, leave every page once 
 
   const rounds = await syncWhile(cuts(), { cutWaits: true });
 
-  const [said] = await world.rows<{ put_off: number }>(
-    "SELECT count(*)::int AS put_off FROM calico.sync_runs WHERE reason LIKE 'Postgres did not take%'",
-  );
   await context.annotate(
-    `seed ${SEED}: ${connections} connections cut in ${CUTS} moments of ${rounds} rounds; ${said?.put_off} runs end with its reason`,
+    `seed ${SEED}: ${connections} connections cut in ${CUTS} moments of ${rounds} rounds`,
   );
   expect(connections).toBeGreaterThanOrEqual(CUTS);
   expect(await wrong(), `seed ${SEED}`).toEqual([]);

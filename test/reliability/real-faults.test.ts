@@ -93,23 +93,26 @@ test('connections to Postgres that are all cut, 25 times, leave every page once 
   await startWorker();
   const CUTS = 25;
   let connections = 0;
+  let busy = 0;
   const cuts = async () => {
     for (let cut = 1; cut <= CUTS; cut++)
       await atRequest(1 + draw(60), async () => {
-        const ended = await world.rows(
-          `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        const ended = await world.rows<{ state: string }>(
+          `SELECT state, pg_terminate_backend(pid) FROM pg_stat_activity
            WHERE datname = current_database() AND application_name = 'calico-sync'`,
         );
         connections += ended.length;
+        busy += ended.filter(({ state }) => state !== 'idle').length;
       });
   };
 
   const rounds = await syncWhile(cuts(), { cutWaits: true });
 
   await context.annotate(
-    `seed ${SEED}: ${connections} connections cut in ${CUTS} moments of ${rounds} rounds`,
+    `seed ${SEED}: ${connections} connections cut, ${busy} of them busy, in ${CUTS} moments of ${rounds} rounds`,
   );
   expect(connections).toBeGreaterThanOrEqual(CUTS);
+  expect(busy, 'connections that were cut in a statement or a transaction').toBeGreaterThan(0);
   expect(await wrong(), `seed ${SEED}`).toEqual([]);
 });
 

@@ -12,8 +12,8 @@ export default defineConfig(({ mode }) => ({
     exclude: mode === 'reliability' ? [] : ['test/reliability/**'],
     globalSetup: ['test/support/global-setup.ts'],
     pool: 'forks',
-    // All files share one Postgres and one Redis; the build machines have two cores.
-    maxWorkers: 3,
+    // All files share one Postgres and one Redis; the build machines have two cores. The long ones want them alone.
+    maxWorkers: mode === 'reliability' ? 1 : 3,
     testTimeout: mode === 'reliability' ? 600_000 : 90_000,
     hookTimeout: 90_000,
     retry: 0,

@@ -138,7 +138,7 @@ test('statements, round trips and WAL of a page: new, unchanged, with one change
     roundTrips: 3,
   });
 
-  // 1,124 bytes a row, 17 to 18, and 1,240 to 1,320 for the changed one; where pages of an index split varies.
+  // 1,172 bytes a row, 17, and 1,330 to 1,385 for the changed one.
   const [newRow, sameRow] = [first.walBytes / PAGE, unchanged.walBytes / PAGE];
   expect(newRow).toBeLessThan(1_200);
   expect(sameRow).toBeLessThan(22);

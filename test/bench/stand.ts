@@ -129,17 +129,25 @@ function statOf(pid: number): { parent: number; cpu: number; ended: number } {
 
 /** The postmaster, its children, and those that have ended: it waits for every one of them. */
 function cpuOfTree(postmaster: number): number {
-  const own = statOf(postmaster);
-  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
-  const children = pids.flatMap((pid) => {
-    try {
-      const { parent, cpu } = statOf(Number(pid));
-      return parent === postmaster ? [cpu] : [];
-    } catch {
-      return []; // it has ended meanwhile
-    }
-  });
-  return children.reduce((sum, cpu) => sum + cpu, own.cpu + own.ended);
+  for (;;) {
+    const own = statOf(postmaster);
+    const children = readdirSync('/proc').reduce(
+      (sum, name) => sum + cpuOfChild(Number(name), postmaster),
+      0,
+    );
+    // One that ended in between is in neither: look again.
+    if (statOf(postmaster).ended === own.ended) return own.cpu + own.ended + children;
+  }
+}
+
+function cpuOfChild(pid: number, postmaster: number): number {
+  if (Number.isNaN(pid)) return 0;
+  try {
+    const { parent, cpu } = statOf(pid);
+    return parent === postmaster ? cpu : 0;
+  } catch {
+    return 0; // it has ended
+  }
 }
 
 function highWaterOf(pid: number): number {

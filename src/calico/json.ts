@@ -3,6 +3,7 @@
  * characters that Postgres cannot hold are escaped reversibly before anything else sees them.
  */
 
+import { parseInOrder } from './json-numbers.ts';
 import { cutDeep } from './json-slices.ts';
 
 /** A JSON number as it was written: `{ rawJSON: "7.40" }`. `JSON.stringify` writes it back digit for digit. */
@@ -31,6 +32,8 @@ const MAY_HOLD_UNSTORABLE = '\\u';
  */
 const UNSTORABLE =
   /(?<!\\)(\\*)(?:([\0]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff])|(u(?:0000|d[89a-f][0-9a-f]{2})))/g;
+/** Without one of these a text holds neither. */
+const HAS_ODD_UNIT = /[\0\\\ud800-\udfff]/;
 const ESCAPED = /(?<!\\)(\\+)u(0000|d[89a-f][0-9a-f]{2})/g;
 
 /**
@@ -42,7 +45,7 @@ export function parseExactJson(text: string): unknown {
   try {
     return parse(text);
   } catch (error) {
-    // The text is JSON: parsing itself needs no stack, only the reviver's way through what was parsed.
+    // The text is JSON: parsing itself needs no stack, only the way through what was parsed.
     if (error instanceof RangeError) return parse(cutDeep(text, KEPT_DEPTH));
     throw error;
   }
@@ -55,6 +58,8 @@ const KEPT_DEPTH = MAX_DEPTH + 100;
 
 function parse(text: string): unknown {
   const mustEscape = text.includes(MAY_HOLD_UNSTORABLE);
+  const inOrder = parseInOrder(text, mustEscape ? ESCAPE : null);
+  if (inOrder) return inOrder.value;
   return JSON.parse(text, (_key, value, context) => {
     if (typeof value === 'number') return JSON.rawJSON(context.source ?? String(value));
     if (!mustEscape) return value;
@@ -68,6 +73,7 @@ function parse(text: string): unknown {
  * right before such a form are doubled, so an odd number of them marks an escape and an even number the text itself.
  */
 export function escapeUnstorable(text: string): string {
+  if (!HAS_ODD_UNIT.test(text)) return text;
   return text.replace(UNSTORABLE, (whole, slashes: string, character?: string) => {
     if (character === undefined) return slashes === '' ? whole : `${slashes}${whole}`;
     return `${slashes}${slashes}\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
@@ -86,12 +92,48 @@ export function unescapeUnstorable(text: string): string {
 
 /** JSON with sorted keys: the same record has the same text whatever the order in which the API wrote its fields. */
 export function canonicalJson(value: unknown): string {
+  if (typeof value === 'string') return quote(value);
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
-  if (!isObject(value)) return JSON.stringify(value);
-  const members = Object.keys(value)
-    .sort()
-    .map((key) => `${JSON.stringify(key)}:${canonicalJson(value[key])}`);
-  return `{${members.join(',')}}`;
+  if (isJsonNumber(value)) return value.rawJSON;
+  const object = value as Record<string, unknown>;
+  let members = '';
+  for (const name of sortedNames(object)) {
+    members += (members === '' ? '' : ',') + quotedName(name) + canonicalJson(object[name]);
+  }
+  return `{${members}}`;
+}
+
+/** A number that `parseExactJson` read. An ordinary object has hardly ever such a member, and that is a cheap question. */
+export function isJsonNumber(value: object): value is JsonNumber {
+  return (value as Partial<JsonNumber>).rawJSON !== undefined && JSON.isRawJSON(value);
+}
+
+function sortedNames(object: Record<string, unknown>): string[] {
+  const names = Object.keys(object);
+  for (let at = 1; at < names.length; at++)
+    if ((names[at - 1] ?? '') > (names[at] ?? '')) return names.sort();
+  return names;
+}
+
+/** Members' names as they stand in JSON: there are few, and each comes a hundred times a page. */
+const quotedNames = new Map<string, string>();
+const MOST_NAMES = 1_000;
+
+function quotedName(name: string): string {
+  const known = quotedNames.get(name);
+  if (known !== undefined) return known;
+  if (quotedNames.size >= MOST_NAMES) quotedNames.clear();
+  const quoted = `${quote(name)}:`;
+  quotedNames.set(name, quoted);
+  return quoted;
+}
+
+/** Holds nothing that JSON.stringify escapes, as nearly every text; then it is not called. */
+const IS_PLAIN = /^[ !#-[\]-\ud7ff\ue000-\uffff]*$/;
+
+function quote(text: string): string {
+  return IS_PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
 }
 
 /** A JSON object; a `JsonNumber` is none. */
@@ -104,3 +146,5 @@ function withStorableKeys(value: Record<string, unknown>): Record<string, unknow
   if (keys.every((key) => escapeUnstorable(key) === key)) return value;
   return Object.fromEntries(keys.map((key) => [escapeUnstorable(key), value[key]]));
 }
+
+const ESCAPE = { text: escapeUnstorable, names: withStorableKeys };

@@ -2,7 +2,7 @@
 import type { Transaction } from './client.ts';
 import { seenInWalk } from './passes.ts';
 import { TRANSACTION_KINDS, type TransactionKind, transactionFees, transactionTables } from './schema.ts';
-import { upsertRows } from './upsert.ts';
+import { arrayLiteral, upsertRows } from './upsert.ts';
 
 /** What all six kinds have, and the sides that some have; absent is null. `raw` is JSON text, `contentHash` is `\x…`. */
 export type TransactionRow = {
@@ -144,12 +144,12 @@ async function findExisting(
 ): Promise<Map<number, Existing>> {
   const found = await tx.query<Existing>('find_transactions', FIND_EXISTING, [
     customerId,
-    rows.map((row) => row.providerId),
-    rows.map((row) => row.transactionId),
-    rows.map((row) => row.contentHash),
-    rows.map((row) => row.accountId),
-    rows.map((row) => row.occurredAt),
-    rows.map((row) => row.transactionHash),
+    arrayLiteral(rows.map((row) => row.providerId)),
+    arrayLiteral(rows.map((row) => row.transactionId)),
+    arrayLiteral(rows.map((row) => row.contentHash)),
+    arrayLiteral(rows.map((row) => row.accountId)),
+    arrayLiteral(rows.map((row) => row.occurredAt)),
+    arrayLiteral(rows.map((row) => row.transactionHash)),
   ]);
   return new Map(found.map((row) => [row.ord - 1, row]));
 }

@@ -3,13 +3,13 @@ import { getTableConfig, type PgTable } from 'drizzle-orm/pg-core';
 import type { Transaction } from './client.ts';
 
 /** A statement with its values: what `Transaction.query` runs. */
-export type Statement = { name: string; text: string; toValues: (rows: readonly object[]) => unknown[][] };
+export type Statement = { name: string; text: string; toValues: (rows: readonly object[]) => string[] };
 
 /**
  * One set-based upsert of any number of rows into `table`, built from its drizzle definition:
  *
  *     INSERT INTO calico.t (key, a, b, …) SELECT u.key, u.a, coalesce(u.b, now()), …
- *     FROM unnest($1::text[], $2::numeric[], …) AS u(key, a, b, …) ORDER BY key
+ *     FROM unnest($1::text[], $2::numeric[], string_to_array($3, E'\n', '')::jsonb[], …) AS u(key, a, b, …) ORDER BY key
  *     ON CONFLICT (key) DO UPDATE SET a = excluded.a, …
  *
  * One array a column: 65,535 parameters are never near, and it is three times as fast as multi-row VALUES (33,000
@@ -22,7 +22,11 @@ export function upsertStatement(table: PgTable): Statement {
   const properties = Object.entries(getTableColumns(table));
   const key = primaryKeys[0]?.columns.map((column) => column.name) ?? [];
   const names = properties.map(([, column]) => column.name);
-  const arrays = properties.map(([, column], index) => `$${index + 1}::${column.getSQLType()}[]`);
+  const arrays = properties.map(([, column], index) =>
+    column.getSQLType() === 'jsonb'
+      ? `string_to_array($${index + 1}, E'\\n', '')::jsonb[]`
+      : `$${index + 1}::${column.getSQLType()}[]`,
+  );
   const selected = properties.map(([, column]) =>
     column.default === undefined
       ? `u.${column.name}`
@@ -38,8 +42,35 @@ SELECT ${selected.join(', ')} FROM unnest(${arrays.join(', ')}) AS u(${names.joi
 ORDER BY ${key.map((column) => `u.${column}`).join(', ')}
 ON CONFLICT (${key.join(', ')}) DO UPDATE SET ${updated.map((column) => `${column} = excluded.${column}`).join(', ')}`,
     toValues: (rows) =>
-      properties.map(([property]) => rows.map((row) => (row as Record<string, unknown>)[property] ?? null)),
+      properties.map(([property, column]) => {
+        const values = rows.map((row) => (row as Record<string, Value>)[property]);
+        return column.getSQLType() === 'jsonb' ? lines(values) : arrayLiteral(values);
+      }),
   };
+}
+
+type Value = string | number | null | undefined;
+
+/**
+ * An array as Postgres reads it ("Arrays", 8.15.2). pg would write the same; here a text without quotes and backslashes,
+ * as nearly all are, is not copied twice on the way: a third of what writing a page cost this process.
+ */
+export function arrayLiteral(values: readonly Value[]): string {
+  let elements = '';
+  for (const value of values) {
+    if (elements !== '') elements += ',';
+    if (typeof value === 'string') elements += `"${MUST_ESCAPE.test(value) ? escaped(value) : value}"`;
+    else elements += value ?? 'NULL';
+  }
+  return `{${elements}}`;
+}
+
+const MUST_ESCAPE = /["\\]/;
+const escaped = (text: string) => text.replace(/["\\]/g, '\\$&');
+
+/** JSON texts, which hold no line break, a line each; none is ''. In an array literal each of their quotes would be escaped. */
+function lines(values: readonly Value[]): string {
+  return values.map((value) => value ?? '').join('\n');
 }
 
 /** Defaults in this schema are literals and `now()`. */

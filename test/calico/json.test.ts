@@ -118,6 +118,19 @@ test('numbers keep their digits, of a repeated key the last one’s', () => {
   expect(canonicalJson(parseExactJson(text))).toBe('{"a":7.40,"b":[1E+2,-0,1e400,[0.10]],"c":[2.0]}');
 });
 
+test('numbers are each their own where objects do not keep the order of the text', () => {
+  // Equal as doubles, so that only their texts tell them apart.
+  const texts = [
+    ['{"b":1.0,"1":1.00}', '{"1":1.00,"b":1.0}'],
+    ['{"10":1.0,"9":[1.00],"-1":1.000}', '{"-1":1.000,"10":1.0,"9":[1.00]}'],
+    ['{"a":"","b":1.0,"a":1.00}', '{"a":1.00,"b":1.0}'],
+    ['{"a":1.0,"b":1.00,"a":""}', '{"a":"","b":1.00}'],
+    ['{"a":{"x":1.0},"b":1.00,"a":{"x":1.000}}', '{"a":{"x":1.000},"b":1.00}'],
+    ['{"b":1.0,"a:\\"1\\":2":[1.00,"3:\\\\",1.000]}', '{"a:\\"1\\":2":[1.00,"3:\\\\",1.000],"b":1.0}'],
+  ];
+  for (const [text = '', canonical] of texts) expect(canonicalJson(parseExactJson(text))).toBe(canonical);
+});
+
 test('canonical JSON says the same as the text it came from, and does not heed the order of keys', () => {
   fc.assert(
     fc.property(fc.jsonValue(), (value) => {

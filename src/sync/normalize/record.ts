@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { z } from 'zod';
 import { fitsNumeric } from '../../calico/decimal.ts';
-import { canonicalJson, isObject, MAX_DEPTH } from '../../calico/json.ts';
+import { canonicalJson, isJsonNumber, isObject, MAX_DEPTH } from '../../calico/json.ts';
 import type { Problem } from '../../db/set-aside.ts';
 
 /** A record as a row, or why it is none, with the key it would have had as far as that can be told. */
@@ -10,7 +10,7 @@ export type Normalized<Row> = { row: Row } | { problems: Problem[]; key: string 
 /** The record's canonical JSON and its hash: SHA-256, first 16 bytes, as Postgres reads `bytea`. */
 export function fingerprint(record: unknown): { raw: string; contentHash: string } {
   const raw = canonicalJson(record);
-  return { raw, contentHash: `\\x${createHash('sha256').update(raw).digest('hex').slice(0, 32)}` };
+  return { raw, contentHash: `\\x${hash('sha256', raw, 'hex').slice(0, 32)}` };
 }
 
 /**
@@ -27,8 +27,14 @@ export function faultsOf(record: unknown, keepRaw: boolean): Problem[] {
 
 function isSound(value: unknown, levels: number, keepRaw: boolean): boolean {
   if (typeof value !== 'object' || value === null) return true;
-  if (JSON.isRawJSON(value)) return !keepRaw || fitsNumeric(value.rawJSON);
-  return levels > 0 && Object.values(value).every((part) => isSound(part, levels - 1, keepRaw));
+  if (isJsonNumber(value)) return !keepRaw || fitsNumeric(value.rawJSON);
+  if (levels === 0) return false;
+  const parts = value as Record<string, unknown>;
+  for (const name in parts) {
+    const part = parts[name];
+    if (typeof part === 'object' && !isSound(part, levels - 1, keepRaw)) return false;
+  }
+  return true;
 }
 
 /** Where the first number is that Postgres cannot hold; null where it is depth that is wrong. */

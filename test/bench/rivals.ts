@@ -9,7 +9,7 @@ import { getTableConfig, type PgTable } from 'drizzle-orm/pg-core';
 import pg from 'pg';
 import { createCalicoClient } from '../../src/calico/client.ts';
 import { pageQuery } from '../../src/calico/contract.ts';
-import { fetchPage, type Page, walkPages } from '../../src/calico/pages.ts';
+import { fetchPage, type Page } from '../../src/calico/pages.ts';
 import { TRANSACTION_KINDS, transactionFees, transactionTables } from '../../src/db/schema.ts';
 import { checkpoints } from '../../src/db/schema-sync.ts';
 import type { TransactionRow } from '../../src/db/transactions.ts';
@@ -27,11 +27,15 @@ const RUN_ID = '00000000-0000-4000-8000-000000000005';
 const signal = new AbortController().signal;
 
 /** Every read of a page that ends in rows is the worker's own, so that what is compared is the writing. */
-const pagesOf = ({ sandbox, bearer }: Task): AsyncGenerator<Page, void, void> => {
+async function* pagesOf({ sandbox, bearer }: Task): AsyncGenerator<Page, void, void> {
   const client = createCalicoClient({ ...sandbox, timeoutMs: 30_000, maxBodyBytes: 1 << 24, now: Date.now });
   const request = { endpoint: 'transactions', limit: PAGE, startTime: null, bearer, signal } as const;
-  return walkPages(null, (cursor) => fetchPage(client, { ...request, cursor }));
-};
+  for (let cursor: string | null = null, isFirst = true; isFirst || cursor !== null; isFirst = false) {
+    const page = await fetchPage(client, { ...request, cursor });
+    yield page;
+    cursor = page.nextCursor;
+  }
+}
 
 type Row = Record<string, unknown>;
 type Written = { table: PgTable; rows: Row[] };

@@ -1,6 +1,6 @@
 /** What runs for long, and what prepares it: `migrate`, `worker`, `sandbox`. */
 import { once } from 'node:events';
-import { startWorker } from '../app.ts';
+import { startWorker, type WorkerPace } from '../app.ts';
 import { migrateDatabase } from '../db/migrate.ts';
 import { createLog } from '../ops/log.ts';
 import { migrateQueue } from '../queue/connection.ts';
@@ -25,11 +25,11 @@ export async function runMigrate(): Promise<void> {
  * Works until SIGTERM or SIGINT, then ends between two pages. A second signal ends at once. A worker that neither polls
  * nor works any more ends by itself with exit code 1, for its supervisor to start another.
  */
-export async function runWorker(): Promise<void> {
+export async function runWorker(pace?: WorkerPace): Promise<void> {
   const config = settings('database', 'queue', 'credentials', 'calico', 'sync', 'worker', 'events', 'log');
   const log = createLog(config.log.LOG_LEVEL);
   const stopped = stopSignal();
-  const starting = startWorker(config, log);
+  const starting = startWorker(config, log, pace);
   // A server that does not answer can hold the start for longer than a stop may take; nothing is under way by then.
   const worker = await Promise.race([starting, stopped.then(() => null)]);
   if (worker === null) return void starting.catch(() => {});

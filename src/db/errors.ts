@@ -55,6 +55,7 @@ const KINDS: readonly (readonly [prefix: string, kind: DatabaseErrorKind])[] = [
   ['57', 'unavailable'], // operator intervention: shutdown, crash, cannot connect now
   ['58', 'unavailable'], // system errors: I/O
   ['25006', 'unavailable'], // read-only transaction: a replica, or a fail-over under way
+  ['25P03', 'unavailable'], // idle in a transaction for too long: the session was ended
   ['22', 'data'], // data exceptions: out of range, bad text, bad JSON
   ['23', 'data'], // constraint violations
   ['21000', 'data'], // cardinality violation: the same key twice in one statement

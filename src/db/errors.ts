@@ -62,6 +62,16 @@ const KINDS: readonly (readonly [prefix: string, kind: DatabaseErrorKind])[] = [
   ['54', 'data'], // program limits: an index row too large, JSON nested too deep
 ];
 
+/** What Postgres' own words do not make plain to everybody who reads a dead letter. */
+const IN_PLAIN_WORDS: Readonly<Record<string, string>> = {
+  '40001': 'another transaction was in the way',
+  '40P01': 'another transaction was in the way',
+  '53100': 'no disk space is left',
+  '53200': 'it is out of memory',
+  '53300': 'no connection is left; see max_connections',
+  '57P03': 'it is starting or shutting down',
+};
+
 /** Translates whatever `pg` or drizzle threw, once, where it was born. Anything that is not theirs is passed through. */
 export function toDatabaseError(error: unknown): unknown {
   const cause = error instanceof DrizzleQueryError ? error.cause : error;
@@ -83,6 +93,8 @@ export function toDatabaseError(error: unknown): unknown {
 
 /** A data exception's message quotes the value ("invalid input syntax for type numeric: …"): it stays out. */
 function describe(error: pg.DatabaseError, kind: DatabaseErrorKind): string {
+  const plain = IN_PLAIN_WORDS[error.code ?? ''];
+  if (plain) return `${plain}: ${error.message}`;
   if (kind !== 'data') return error.message;
   const where = error.constraint ?? error.column ?? error.table;
   return where ? `a value was refused by ${where}` : 'a value was refused';

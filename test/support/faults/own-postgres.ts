@@ -12,6 +12,8 @@ import { waitFor } from '../wait-for.ts';
 export type OwnPostgres = {
   /** Migrated; it ends with the test, whoever closes it. */
   database: TestDatabase;
+  /** Of the server's files, and its user's. */
+  dir: string;
   /** Ends the server and starts it again on the same port. `crash`: SIGKILL, and it has to recover; else everybody is sent away. */
   restart(how: 'fast' | 'crash'): Promise<void>;
 };
@@ -20,10 +22,11 @@ export type OwnPostgres = {
 const SETTINGS = { fsync: 'off', max_connections: '100' };
 
 /** Starts one for the test that is running. */
-export async function startOwnPostgres(): Promise<OwnPostgres> {
+export async function startOwnPostgres(more: Record<string, string> = {}): Promise<OwnPostgres> {
+  const settings = { ...SETTINGS, ...more };
   const dir = await mkdtemp(join(tmpdir(), 'calico-own-postgres-'));
   onTestFinished(() => rm(dir, { recursive: true, force: true }));
-  let server = await startEmbeddedPostgres({ dir, settings: SETTINGS });
+  let server = await startEmbeddedPostgres({ dir, settings });
   onTestFinished(() => server.stop());
   const { url, port } = server;
   await migrateDatabase(url);
@@ -31,12 +34,13 @@ export async function startOwnPostgres(): Promise<OwnPostgres> {
   pool.on('error', () => {}); // it is ended on purpose
   onTestFinished(() => pool.end());
   return {
+    dir,
     database: { url, pool, close: async () => {} },
     restart: async (how) => {
       if (how === 'crash') process.kill(server.pid, 'SIGKILL');
       await server.stop();
       // What the dead one had shared with its children is in use until the last of them has noticed.
-      server = await waitFor(() => startEmbeddedPostgres({ dir, port, settings: SETTINGS }), {
+      server = await waitFor(() => startEmbeddedPostgres({ dir, port, settings }), {
         describe: 'Postgres to start again',
       });
     },

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { onTestFinished, vi } from 'vitest';
+import { onTestFinished } from 'vitest';
 import type { WorkerPace } from '../../src/app.ts';
 import { main } from '../../src/cli.ts';
 import type { Sandbox } from '../../src/sandbox/server.ts';
@@ -14,8 +14,6 @@ import { waitFor } from '../support/wait-for.ts';
 
 /** Loading takes most of a command's second; what is compiled once is kept. */
 const NODE_COMPILE_CACHE = join(tmpdir(), 'calico-sync-tests-compile-cache');
-/** Of whoever runs commands: a dozen in one test, and each takes up to five seconds on a busy machine. */
-vi.setConfig({ testTimeout: 120_000 });
 
 const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url));
 const FAST_WORKER = fileURLToPath(new URL('../support/faults/fast-worker.ts', import.meta.url));

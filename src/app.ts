@@ -4,15 +4,15 @@ import { startEvents } from './app/events.ts';
 import { createCalicoClient } from './calico/client.ts';
 import type { Limiter } from './calico/limiter.ts';
 import type { Config } from './config.ts';
-import { type Database, openDatabase } from './db/client.ts';
+import { type Database, type DatabaseOptions, openDatabase } from './db/client.ts';
 import { listDueCustomers } from './db/customers.ts';
 import { countPendingMigrations } from './db/migrate.ts';
 import { openBudget } from './queue/budget.ts';
 import { openQueueConnection } from './queue/connection.ts';
 import { openSyncQueue, type SyncQueue } from './queue/enqueue.ts';
 import { startTick } from './queue/tick.ts';
-import { startWatchdog } from './queue/watchdog.ts';
-import { startSyncWorker } from './queue/worker.ts';
+import { startWatchdog, type WatchdogOptions } from './queue/watchdog.ts';
+import { type SyncWorkerOptions, startSyncWorker } from './queue/worker.ts';
 import type { TokenSource } from './sync/access-token.ts';
 import { settleDeadJob, settleUnreadableJob } from './sync/dead-workers.ts';
 import { createFleet } from './sync/fleet.ts';
@@ -44,11 +44,12 @@ export function createCloser() {
 export async function openMigratedDatabase(
   { database }: Config<'database'>,
   log: Logger,
-  maxConnections = 2,
+  limits: Partial<Pick<DatabaseOptions, 'maxConnections' | 'idleInTransactionMs'>> = {},
 ): Promise<Database> {
   const db = openDatabase({
     url: database.DATABASE_URL,
-    maxConnections,
+    maxConnections: 2,
+    ...limits,
     onIdleError: (err) => log.warn({ err }, 'an idle Postgres connection broke; another replaces it'),
   });
   try {
@@ -84,20 +85,33 @@ const TICK_MS = 5_000;
 const STOP_GRACE_MS = 6_000;
 const CLOSE_GRACE_MS = 1_000;
 
+/** How fast a worker's clocks run. Nobody sets it: the defaults belong together, and tests have less time. */
+export type WorkerPace = Pick<SyncWorkerOptions, 'lockMs'> &
+  Pick<WatchdogOptions, 'checkEveryMs'> & { leaseMs?: number; tickMs?: number };
+
 /** Opens everything and works until `close`. @throws one sentence and the next step where anything is not there. */
-export async function startWorker(config: WorkerConfig, log: Logger): Promise<RunningWorker> {
+export async function startWorker(
+  config: WorkerConfig,
+  log: Logger,
+  pace: WorkerPace = {},
+): Promise<RunningWorker> {
+  const { leaseMs = LEASE_MS, tickMs = TICK_MS } = pace;
   const closer = createCloser();
   try {
     const concurrency = config.worker.WORKER_CONCURRENCY;
-    const db = await openMigratedDatabase(config, log, concurrency + SPARE_CONNECTIONS);
+    const db = await openMigratedDatabase(config, log, {
+      maxConnections: concurrency + SPARE_CONNECTIONS,
+      idleInTransactionMs: leaseMs,
+    });
     closer.add(() => atMost(CLOSE_GRACE_MS, db.close()));
     const connection = openQueueConnection(config.queue.QUEUE_URL, config.queue.QUEUE_PREFIX);
     const queue = await openSyncQueue({ connection, log });
     closer.add(() => queue.close(CLOSE_GRACE_MS));
     const budget = openBudget({ connection, perSecond: config.calico.CALICO_RATE_LIMIT, log });
     closer.add(() => atMost(CLOSE_GRACE_MS, budget.close()));
-    const deps = syncDeps(config, db, budget, log);
+    const deps = syncDeps(config, leaseMs, db, budget, log);
     const worker = await startSyncWorker({
+      ...pace,
       connection,
       concurrency,
       runSync: (customerId, stop) => runSync(deps, customerId, stop),
@@ -108,14 +122,14 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
       log,
     });
     const tick = startTick({
-      everyMs: TICK_MS,
+      everyMs: tickMs,
       listDue: (limit) => db.run((orm) => listDueCustomers(orm, limit)),
       enqueueMany: queue.enqueueMany,
       log,
     });
     const events = startEvents(config, db, log);
     const { promise: silent, resolve: onSilent } = Promise.withResolvers<void>();
-    const watchdog = startWatchdog({ lastActivityAt: worker.lastActivityAt, onSilent });
+    const watchdog = startWatchdog({ ...pace, lastActivityAt: worker.lastActivityAt, onSilent });
     closer.add(async () => {
       watchdog.stop();
       const syncing = [tick.stop(STOP_GRACE_MS), worker.close(STOP_GRACE_MS)];
@@ -145,7 +159,13 @@ export function openCalico(
   return { db, client, oauth, keys: credentials.CREDENTIALS_KEYS, now: Date.now };
 }
 
-function syncDeps(config: WorkerConfig, db: Database, limiter: Limiter, log: Logger): SyncDeps {
+function syncDeps(
+  config: WorkerConfig,
+  leaseMs: number,
+  db: Database,
+  limiter: Limiter,
+  log: Logger,
+): SyncDeps {
   const { sync } = config;
   const surroundings = { log, now: Date.now, random: Math.random };
   return {
@@ -153,7 +173,7 @@ function syncDeps(config: WorkerConfig, db: Database, limiter: Limiter, log: Log
     settings: {
       pageLimit: sync.CALICO_PAGE_LIMIT,
       slicePages: sync.SLICE_PAGES,
-      leaseMs: LEASE_MS,
+      leaseMs,
       syncIntervalMs: sync.SYNC_INTERVAL,
       fullSyncIntervalMs: sync.FULL_SYNC_INTERVAL,
       overlapMs: sync.SYNC_OVERLAP,

@@ -52,7 +52,7 @@ export async function runDemo({ keep = false }: { keep?: boolean }): Promise<voi
     const log = createLog('warn');
     await migrateDatabase(postgres.url);
     await migrateQueue(config.queue.QUEUE_URL, config.queue.QUEUE_PREFIX);
-    const db = await openMigratedDatabase(config, log, 5);
+    const db = await openMigratedDatabase(config, log, { maxConnections: 5 });
     closer.add(db.close);
     const since = new Date();
     await addWallets(db, config.credentials.CREDENTIALS_KEYS, sandbox, signal);

@@ -1,6 +1,6 @@
 /** What runs for long, and what prepares it: `migrate`, `worker`, `sandbox`. */
 import { once } from 'node:events';
-import { startWorker } from '../app.ts';
+import { startWorker, type WorkerPace } from '../app.ts';
 import { migrateDatabase } from '../db/migrate.ts';
 import { createLog } from '../ops/log.ts';
 import { migrateQueue } from '../queue/connection.ts';
@@ -25,15 +25,16 @@ export async function runMigrate(): Promise<void> {
  * Works until SIGTERM or SIGINT, then ends between two pages. A second signal ends at once. A worker that neither polls
  * nor works any more ends by itself with exit code 1, for its supervisor to start another.
  */
-export async function runWorker(): Promise<void> {
+export async function runWorker(pace?: WorkerPace): Promise<void> {
   const config = settings('database', 'queue', 'credentials', 'calico', 'sync', 'worker', 'events', 'log');
   const log = createLog(config.log.LOG_LEVEL);
-  const stopped = stopSignal();
-  const starting = startWorker(config, log);
+  const stop = stopSignal();
+  const starting = startWorker(config, log, pace);
+  starting.catch(stop.forget);
   // A server that does not answer can hold the start for longer than a stop may take; nothing is under way by then.
-  const worker = await Promise.race([starting, stopped.then(() => null)]);
+  const worker = await Promise.race([starting, stop.heard.then(() => null)]);
   if (worker === null) return void starting.catch(() => {});
-  const signal = await Promise.race([stopped, worker.silent]);
+  const signal = await Promise.race([stop.heard, worker.silent]);
   if (signal) log.info({ signal }, 'stopping between two pages');
   else
     log.fatal(
@@ -49,9 +50,10 @@ export type SandboxCommand = { port: number; customers?: number; transactions: n
 
 /** Serves until SIGTERM or SIGINT, and says how to use it. */
 export async function runSandbox({ port, customers, transactions, seed }: SandboxCommand): Promise<void> {
-  const stopped = stopSignal();
+  const stop = stopSignal();
   const data = customers === undefined ? {} : { data: generateData({ customers, transactions, seed }) };
   const sandbox = await startSandbox({ port, logRequests: false, ...data }).catch((error: unknown) => {
+    stop.forget();
     throw isPortTaken(error)
       ? failure(`Port ${port} is taken. Next: calico-sync sandbox --port <another>`)
       : error;
@@ -70,7 +72,7 @@ Its customers, and tokens for one of them:
   curl -s -X POST http://127.0.0.1:${sandbox.port}/sandbox/tokens/${ids[0]} | calico-sync customers add ${ids[0]}
 
 Ctrl-C ends it.`);
-  await stopped;
+  await stop.heard;
   await sandbox.close();
 }
 
@@ -78,12 +80,13 @@ function isPortTaken(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
 }
 
-/** The first SIGTERM or SIGINT from now on. */
-async function stopSignal(): Promise<string> {
+/** The first SIGTERM or SIGINT from now on, unless it is forgotten before. */
+function stopSignal(): { heard: Promise<string>; forget(): void } {
   const controller = new AbortController();
   const { signal } = controller;
-  const heard = (name: string) => once(process, name, { signal }).then(() => name);
-  const first = await Promise.race([heard('SIGTERM'), heard('SIGINT')]);
-  controller.abort();
-  return first;
+  const hear = (name: string) => once(process, name, { signal }).then(() => name);
+  const heard = Promise.race([hear('SIGTERM'), hear('SIGINT')]);
+  const forget = () => controller.abort();
+  heard.then(forget, () => {});
+  return { heard, forget };
 }

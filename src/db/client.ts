@@ -28,6 +28,12 @@ export type DatabaseOptions = {
   url: string;
   /** Connections at most. A sync needs one at a time, a token refresh one more. */
   maxConnections: number;
+  /**
+   * A session that does nothing in its transaction for this long is ended by Postgres, and its locks with it: as long as
+   * a lease, a minute by default. When a worker was stopped in there, its lease is over by then, and a renewal of it that
+   * waits for the row comes too late; after less, that one would be granted and the heir wait for another lease.
+   */
+  idleInTransactionMs?: number;
   /** Called when an idle connection breaks: the pool replaces it, and an unheard error would end the process. */
   onIdleError?: (error: unknown) => void;
   /** Awaited before and after each statement: `BEGIN:before`, `upsert_send_transactions:after`. For tests that end there. */
@@ -37,17 +43,18 @@ export type DatabaseOptions = {
 type OnStatement = (moment: string) => void | Promise<void>;
 
 /** Opens a pool; connects at the first use. */
-export function openDatabase({ url, maxConnections, onIdleError, onStatement }: DatabaseOptions): Database {
+export function openDatabase(options: DatabaseOptions): Database {
+  const { url, maxConnections, idleInTransactionMs = 60_000, onIdleError, onStatement } = options;
   const pool = new pg.Pool({
     connectionString: url,
     max: maxConnections,
     connectionTimeoutMillis: 10_000,
     application_name: 'calico-sync',
-    // No statement of ours takes seconds, and a session that died in a transaction must not hold its locks for ever.
+    // No statement of ours takes seconds.
     statement_timeout: 60_000,
     // A server that is frozen times nothing out: then the client does, a little later.
     query_timeout: 65_000,
-    idle_in_transaction_session_timeout: 120_000,
+    idle_in_transaction_session_timeout: idleInTransactionMs,
   });
   // pg's pool says that it has ended before its sockets have: what breaks then is of no interest.
   pool.on('error', (error) => pool.ending || onIdleError?.(toDatabaseError(error)));

@@ -55,11 +55,22 @@ const KINDS: readonly (readonly [prefix: string, kind: DatabaseErrorKind])[] = [
   ['57', 'unavailable'], // operator intervention: shutdown, crash, cannot connect now
   ['58', 'unavailable'], // system errors: I/O
   ['25006', 'unavailable'], // read-only transaction: a replica, or a fail-over under way
+  ['25P03', 'unavailable'], // idle in a transaction for too long: the session was ended
   ['22', 'data'], // data exceptions: out of range, bad text, bad JSON
   ['23', 'data'], // constraint violations
   ['21000', 'data'], // cardinality violation: the same key twice in one statement
   ['54', 'data'], // program limits: an index row too large, JSON nested too deep
 ];
+
+/** What Postgres' own words do not make plain to everybody who reads a dead letter. */
+const IN_PLAIN_WORDS: Readonly<Record<string, string>> = {
+  '40001': 'another transaction was in the way',
+  '40P01': 'another transaction was in the way',
+  '53100': 'no disk space is left',
+  '53200': 'it is out of memory',
+  '53300': 'no connection is left; see max_connections',
+  '57P03': 'it is starting or shutting down',
+};
 
 /** Translates whatever `pg` or drizzle threw, once, where it was born. Anything that is not theirs is passed through. */
 export function toDatabaseError(error: unknown): unknown {
@@ -82,6 +93,8 @@ export function toDatabaseError(error: unknown): unknown {
 
 /** A data exception's message quotes the value ("invalid input syntax for type numeric: …"): it stays out. */
 function describe(error: pg.DatabaseError, kind: DatabaseErrorKind): string {
+  const plain = IN_PLAIN_WORDS[error.code ?? ''];
+  if (plain) return `${plain}: ${error.message}`;
   if (kind !== 'data') return error.message;
   const where = error.constraint ?? error.column ?? error.table;
   return where ? `a value was refused by ${where}` : 'a value was refused';

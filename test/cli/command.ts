@@ -6,17 +6,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { onTestFinished, vi } from 'vitest';
+import { onTestFinished } from 'vitest';
+import type { WorkerPace } from '../../src/app.ts';
 import { main } from '../../src/cli.ts';
 import type { Sandbox } from '../../src/sandbox/server.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 /** Loading takes most of a command's second; what is compiled once is kept. */
 const NODE_COMPILE_CACHE = join(tmpdir(), 'calico-sync-tests-compile-cache');
-/** Of whoever runs commands: a dozen in one test, and each takes up to five seconds on a busy machine. */
-vi.setConfig({ testTimeout: 120_000 });
 
-const cli = fileURLToPath(new URL('../../src/cli.ts', import.meta.url));
+const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url));
+const FAST_WORKER = fileURLToPath(new URL('../support/faults/fast-worker.ts', import.meta.url));
 
 export type Settings = Readonly<Record<string, string>>;
 export type Finished = { code: number | null; stdout: string; stderr: string };
@@ -27,7 +27,7 @@ export interface Running {
   output(): string;
   /** Waits until it has printed this; fails where it ends without. */
   prints(text: string): Promise<void>;
-  signal(name: 'SIGTERM' | 'SIGINT'): void;
+  signal(name: 'SIGTERM' | 'SIGINT' | 'SIGSTOP' | 'SIGCONT'): void;
   finished: Promise<Finished>;
 }
 
@@ -52,7 +52,16 @@ export function settingsFor(databaseUrl: string, queueUrl: string, sandbox?: San
 
 /** Starts the command; one that still runs when the test is over is killed. `args` are separated by single spaces. */
 export function start(settings: Settings, args: string, stdin?: string): Running {
-  const child = spawn(process.execPath, [cli, ...args.split(' ')], {
+  return startNode([CLI, ...args.split(' ')], settings, stdin);
+}
+
+/** Starts the command `worker`, all of it, whose clocks run faster. */
+export function startFastWorker(settings: Settings, pace: WorkerPace): Running {
+  return startNode([FAST_WORKER, JSON.stringify(pace)], settings);
+}
+
+function startNode(args: readonly string[], settings: Settings, stdin?: string): Running {
+  const child = spawn(process.execPath, args, {
     // No .env lies here, and nothing of the test's own environment gets through.
     cwd: import.meta.dirname,
     env: { NODE_COMPILE_CACHE, ...settings },
@@ -71,14 +80,15 @@ export function start(settings: Settings, args: string, stdin?: string): Running
     await finished;
   });
   const output = () => Object.values(read()).join('');
+  const shown = args.join(' ');
   return {
     output,
     finished,
     signal: (name) => void child.kill(name),
     prints: async (text) => {
       const found = () => output().includes(text) || over;
-      await waitFor(found, { describe: `"${text}" from calico-sync ${args}`, timeoutMs: 60_000 });
-      if (!output().includes(text)) throw new Error(`calico-sync ${args} ended:\n${output()}`);
+      await waitFor(found, { describe: `"${text}" from ${shown}`, timeoutMs: 60_000 });
+      if (!output().includes(text)) throw new Error(`${shown} ended:\n${output()}`);
     },
   };
 }

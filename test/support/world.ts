@@ -46,6 +46,8 @@ export type WorldOptions = {
   maxBodyBytes?: number;
   /** For a test that changes the schema. */
   ownDatabase?: boolean;
+  /** Opened by the test, on a server of its own say, and closed by it. */
+  database?: TestDatabase;
 };
 
 const SETTINGS: SyncSettings = {
@@ -71,7 +73,8 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
   const data = createMemoryData();
   const now = options.now ?? Date.now;
   const sandbox = await startSandbox({ data, now, ...options.sandbox });
-  const database = options.ownDatabase ? await createTestDatabase() : await borrowDatabase();
+  const database =
+    options.database ?? (options.ownDatabase ? await createTestDatabase() : await borrowDatabase());
   const db = openDatabase({ url: database.url, maxConnections: 6 });
   const logged: string[] = [];
   const log: Logger = pino({ level: 'trace' }, { write: (line: string) => void logged.push(line) });
@@ -99,7 +102,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
   onTestFinished(async () => {
     await sandbox.close();
     await db.close();
-    await (options.ownDatabase ? database.close() : giveBackDatabase(database));
+    if (!options.database) await (options.ownDatabase ? database.close() : giveBackDatabase(database));
   });
 
   const rows: World['rows'] = async (text, values = []) => (await database.pool.query(text, values)).rows;

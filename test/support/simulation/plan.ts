@@ -1,0 +1,55 @@
+/** What a seed is about: how many customers, which troubles and how often. Each seed has some kinds of trouble, few have all. */
+import type { Draw } from '../../../src/sandbox/generate-random.ts';
+
+export type Plan = {
+  customers: number;
+  workers: number;
+  /** Turns that begin while there is trouble. */
+  turns: number;
+  /** Of a hundred chances each. */
+  chances: {
+    /** That another than the last one goes on. */
+    change: number;
+    api: number;
+    postgres: number;
+    /** Of a commit whose worker does not hear of it. */
+    commit: number;
+    death: number;
+    stop: number;
+  };
+  /** Of a thousand steps while somebody moves. */
+  perMille: { data: number; clock: number; down: number; tokens: number; operator: number };
+  queue: { lose: number; double: number; delay: number };
+  /** Is everything readable at the end? */
+  mends: boolean;
+};
+
+/** More faults than this make a seed no better, only longer. */
+export const MOST_FAULTS = 6;
+
+export function drawPlan(draw: Draw): Plan {
+  const has = (oneIn: number) => draw(oneIn) === 0;
+  const some = (oneIn: number, chance: number) => (has(oneIn) ? 1 + draw(chance) : 0);
+  return {
+    customers: 1 + (has(2) ? 1 : 0) + (has(6) ? 1 : 0),
+    workers: 1 + draw(3),
+    turns: 2 + draw(4),
+    chances: {
+      change: 5 + draw(40),
+      api: some(2, 25),
+      postgres: some(3, 3),
+      commit: some(4, 10),
+      death: some(4, 2),
+      stop: some(8, 1),
+    },
+    perMille: {
+      data: some(2, 60),
+      clock: some(2, 12),
+      down: some(4, 15),
+      tokens: some(4, 12),
+      operator: some(4, 10),
+    },
+    queue: { lose: some(3, 30), double: some(3, 50), delay: some(3, 30) },
+    mends: has(2),
+  };
+}

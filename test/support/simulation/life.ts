@@ -10,7 +10,7 @@ import {
   requestSync,
   resumeCustomer,
 } from '../../../src/db/customers.ts';
-import { type Draw, pick } from '../../../src/sandbox/generate-random.ts';
+import { type Draw, drawsFrom, pick } from '../../../src/sandbox/generate-random.ts';
 import { type Calico, createCalico, FRAIL } from './calico.ts';
 import { API_ENDPOINTS, apiFault, apiFaultsAt, POSTGRES_FAULTS } from './faults.ts';
 import { createOracle, type Oracle } from './oracle.ts';
@@ -18,7 +18,7 @@ import { drawPlan, MOST_FAULTS, type Plan } from './plan.ts';
 import { createQueue, type SimulatedQueue } from './queue.ts';
 import { type Actor, createScheduler, type Order, type Scheduler } from './scheduler.ts';
 import type { Slot, Stage } from './stage.ts';
-import { doAtGates, drawsFor, takeTurn } from './worker.ts';
+import { doAtGates, takeTurn } from './worker.ts';
 
 export type Verdict = {
   seed: number;
@@ -69,7 +69,7 @@ export async function live(stage: Stage, seed: number, { moves = false } = {}): 
 async function begin(stage: Stage, seed: number, moves: boolean): Promise<Life> {
   await stage.clear(START_MS);
   const draws = Object.fromEntries(
-    Object.entries(PURPOSE).map(([name, purpose]) => [name, drawsFor(seed, purpose)]),
+    Object.entries(PURPOSE).map(([name, purpose]) => [name, drawsFrom(seed, purpose)]),
   ) as Life['draws'];
   const plan = drawPlan(draws.plan);
   const customerIds = Array.from({ length: plan.customers }, (_none, index) => `c${index + 1}`);
@@ -126,7 +126,7 @@ async function startTurn(life: Life, slot: Slot, customerId: string): Promise<vo
   oracle.turnBegins(customerId, began);
   note(life, `${slot.name} takes ${customerId}`);
   const options = {
-    ...{ stage, slot, scheduler, draw: draws.workers },
+    ...{ stage, slot, scheduler, draw: draws.workers, slicePages: life.plan.slicePages },
     onApiFault: (actor: Actor, name: string) => oracle.explain(actor.customerId, apiFault(name).explains),
   };
   await scheduler.start(slot.name, customerId, async (actor) => {
@@ -242,6 +242,8 @@ const downRules = new WeakMap<Stage, Map<string, () => void>>();
 
 function endTokens({ stage, oracle, trace }: Life, customerId: string, forGood: boolean): void {
   trace.push(`-- the tokens of ${customerId} end${forGood ? ' for good' : ''}`);
+  // A token that ends as soon as it was refreshed is a second 401.
+  oracle.explain(customerId, '401');
   if (!forGood) return stage.sandbox.tokens.expireAccessTokens(customerId);
   stage.sandbox.tokens.revoke(customerId);
   oracle.explain(customerId, '603');
@@ -333,13 +335,14 @@ async function untilAtRest(life: Life): Promise<void> {
   while (life.turns < MOST_TURNS) {
     await engage(life, 100);
     while (scheduler.actors().length > 0) await goOn(life, () => ({ do: 'go' }), draws.schedule);
-    const { rows } = await stage.pool.query<{ due_ms: number | null }>(
-      `SELECT (extract(epoch FROM min(greatest(next_sync_at, not_before, lease_until,
+    const { rows } = await stage.pool.query<{ due_ms: number | null }>({
+      name: 'next_due',
+      text: `SELECT (extract(epoch FROM min(greatest(next_sync_at, not_before, lease_until,
          (SELECT until FROM calico.fleet_pause WHERE opened_at IS NULL)))) * 1000)::float8 AS due_ms
        FROM calico.customers c WHERE status = 'active' AND (lease_until IS NOT NULL OR requested_trigger IS NOT NULL
          OR next_sync_at <= now() OR last_success_at IS NULL AND NOT EXISTS (SELECT FROM calico.sync_runs WHERE customer_id = c.customer_id)
          OR EXISTS (SELECT FROM calico.sync_runs r WHERE r.customer_id = c.customer_id AND status IN ('running', 'waiting')))`,
-    );
+    });
     const due = rows[0]?.due_ms ?? null;
     if (due === null) return;
     if (due > stage.clock.now()) {

@@ -6,28 +6,28 @@ import type pg from 'pg';
 import { DAY_MS } from '../records.ts';
 import { type Calico, type Item, rowOf, versionOf } from './calico.ts';
 
-/** Of a customer: every row with its content as text, its runs, its dead letters. Ids are the simulation's own and need no quoting. */
-const lookAt = (customerId: string) => `
-SELECT stream, id, content, removed FROM (
-  SELECT 'transactions' AS stream, transaction_id AS id, removed_at IS NOT NULL AS removed,
-    concat_ws(' ', kind, provider_id, account_id, (extract(epoch FROM occurred_at) * 1000)::bigint,
-      coalesce(input_asset_symbol || ' ' || input_amount, '-'), coalesce(output_asset_symbol || ' ' || output_amount, '-'),
-      description, transaction_hash) || ' ' || coalesce((SELECT string_agg(asset_symbol || ' ' || amount, ',' ORDER BY position)
-        FROM calico.transaction_fees f WHERE (f.customer_id, f.provider_id, f.transaction_id)
-          = (t.customer_id, t.provider_id, t.transaction_id) AND (f.removed_at IS NULL) = (t.removed_at IS NULL)), '') AS content
-  FROM calico.transactions t WHERE customer_id = '${customerId}'
-  UNION ALL SELECT 'assets', asset_symbol, removed_at IS NOT NULL,
-    concat_ws(' ', provider_id, account_id, network, quantity)
-    || CASE WHEN (SELECT string_agg(quantity::text, ' and ') FROM calico.asset_position_history h
-        WHERE (h.customer_id, h.provider_id, h.asset_symbol) = (p.customer_id, p.provider_id, p.asset_symbol)
-          AND valid_to IS NULL) IS NOT DISTINCT FROM CASE WHEN removed_at IS NULL THEN quantity::text END
-      THEN '' ELSE ', and its history differs' END
-  FROM calico.asset_positions p WHERE customer_id = '${customerId}') AS all_rows;
-SELECT run_id, status, mode, reason FROM calico.sync_runs WHERE customer_id = '${customerId}';
-SELECT id, cause, reason FROM calico.dead_letters WHERE customer_id = '${customerId}'`;
+/** Every row of a customer with its content as text. Prepared, for it is asked after each turn. */
+const ROWS = `
+SELECT 'transactions' AS stream, transaction_id AS id, removed_at IS NOT NULL AS removed,
+  concat_ws(' ', kind, provider_id, account_id, (extract(epoch FROM occurred_at) * 1000)::bigint,
+    coalesce(input_asset_symbol || ' ' || input_amount, '-'), coalesce(output_asset_symbol || ' ' || output_amount, '-'),
+    description, transaction_hash) || ' ' || coalesce((SELECT string_agg(asset_symbol || ' ' || amount, ',' ORDER BY position)
+      FROM calico.transaction_fees f WHERE (f.customer_id, f.provider_id, f.transaction_id)
+        = (t.customer_id, t.provider_id, t.transaction_id) AND (f.removed_at IS NULL) = (t.removed_at IS NULL)), '') AS content
+FROM calico.transactions t WHERE customer_id = $1
+UNION ALL SELECT 'assets', asset_symbol, removed_at IS NOT NULL, concat_ws(' ', provider_id, account_id, network, quantity)
+  || CASE WHEN (SELECT string_agg(quantity::text, ' and ') FROM calico.asset_position_history h
+      WHERE (h.customer_id, h.provider_id, h.asset_symbol) = (p.customer_id, p.provider_id, p.asset_symbol)
+        AND valid_to IS NULL) IS NOT DISTINCT FROM CASE WHEN removed_at IS NULL THEN quantity::text END
+    THEN '' ELSE ', and its history differs' END
+FROM calico.asset_positions p WHERE customer_id = $1`;
+/** What became of its runs and what they left for a person. */
+const RUNS = `
+SELECT run_id::text AS id, status, mode, reason, NULL AS cause FROM calico.sync_runs WHERE customer_id = $1
+UNION ALL SELECT id::text, NULL, NULL, reason, cause FROM calico.dead_letters WHERE customer_id = $1`;
 
 type Row = { stream: Item['stream']; id: string; content: string; removed: boolean };
-type Run = { run_id: string; status: string; mode: 'full' | 'incremental'; reason: string | null };
+type Run = { id: string; status: string; mode: 'full' | 'incremental'; reason: string | null };
 type Letter = { id: string; cause: string; reason: string };
 
 /** How far an incremental pass looks back. */
@@ -78,9 +78,11 @@ export function createOracle(pool: pg.Pool, calico: Calico): Oracle {
   };
 
   async function look(customerId: string) {
-    const results = (await pool.query(lookAt(customerId))) as unknown as { rows: unknown[] }[];
-    const [rows = [], runs = [], letters = []] = results.map((result) => result.rows);
-    return { rows: rows as Row[], runs: runs as Run[], letters: letters as Letter[] };
+    const { rows } = await pool.query<Row>({ name: 'rows', text: ROWS, values: [customerId] });
+    const found = await pool.query<Run | Letter>({ name: 'runs', text: RUNS, values: [customerId] });
+    const runs = found.rows.filter((row): row is Run => 'status' in row && row.status !== null);
+    const letters = found.rows.filter((row): row is Letter => 'cause' in row && row.cause !== null);
+    return { rows, runs, letters };
   }
 
   /** Two homes, and content older than what was there before. */
@@ -156,8 +158,8 @@ export function createOracle(pool: pg.Pool, calico: Calico): Oracle {
         ...letterFaults(known, customerId, letters),
       ];
       known.turns.delete(began);
-      for (const run of runs.filter(({ run_id, status }) => ENDED.includes(status) && !known.ended.has(run_id))) {
-        known.ended.add(run.run_id);
+      for (const run of runs.filter(({ id, status }) => ENDED.includes(status) && !known.ended.has(id))) {
+        known.ended.add(run.id);
         tally[run.status] = (tally[run.status] ?? 0) + 1;
         if (run.status === 'failed') faults.push(`a receipt that does not hold: ${run.reason}`);
         if (run.reason?.includes('calico-sync itself failed')) faults.push(`a defect: ${run.reason}`);
@@ -206,8 +208,9 @@ async function restFaults(pool: pg.Pool, calico: Calico): Promise<string[]> {
       .filter(({ state }) => state === 'malformed')
       .map(({ stream, id }) => `${customerId} ${stream} ${id}`),
   );
-  const { rows } = await pool.query<{ fault: string }>(
-    `SELECT concat_ws(' ', 'stuck:', customer_id, 'is', status, status_reason, 'leased until', lease_until, 'due', next_sync_at) AS fault
+  const { rows } = await pool.query<{ fault: string }>({
+    name: 'at_rest',
+    text: `SELECT concat_ws(' ', 'stuck:', customer_id, 'is', status, status_reason, 'leased until', lease_until, 'due', next_sync_at) AS fault
        FROM calico.customers WHERE status <> 'active' OR lease_until IS NOT NULL OR next_sync_at <= now()
          OR next_sync_at > now() + interval '2 hours' OR not_before > now()
      UNION ALL SELECT concat_ws(' ', 'a run is left', status, 'of', customer_id) FROM calico.sync_runs
@@ -231,7 +234,7 @@ async function restFaults(pool: pg.Pool, calico: Calico): Promise<string[]> {
      UNION ALL SELECT 'not quarantined: ' || m.text FROM unnest($1::text[]) AS m (text)
        WHERE NOT EXISTS (SELECT FROM calico.quarantined_records WHERE resolved_at IS NULL
          AND m.text LIKE customer_id || ' ' || stream || ' %' AND record_key LIKE '%"' || split_part(m.text, ' ', 3) || '"%')`,
-    [malformed],
-  );
+    values: [malformed],
+  });
   return rows.map(({ fault }) => fault);
 }

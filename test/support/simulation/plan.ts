@@ -6,6 +6,8 @@ export type Plan = {
   workers: number;
   /** Turns that begin while there is trouble. */
   turns: number;
+  /** Pages a turn. */
+  slicePages: number;
   /** Of a hundred chances each. */
   chances: {
     /** That another than the last one goes on. */
@@ -31,12 +33,13 @@ export function drawPlan(draw: Draw): Plan {
   const has = (oneIn: number) => draw(oneIn) === 0;
   const some = (oneIn: number, chance: number) => (has(oneIn) ? 1 + draw(chance) : 0);
   return {
-    customers: 1 + (has(2) ? 1 : 0) + (has(6) ? 1 : 0),
+    customers: 1 + (has(2) ? 1 : 0) + (has(12) ? 1 : 0),
     workers: 1 + draw(3),
     turns: 2 + draw(4),
+    slicePages: has(3) ? 2 : 50,
     chances: {
       change: 5 + draw(40),
-      api: some(2, 25),
+      api: has(2) ? 5 + draw(25) : 0,
       postgres: some(3, 3),
       commit: some(4, 10),
       death: some(4, 2),

@@ -72,7 +72,7 @@ export async function openStage(databaseUrl: string): Promise<Stage> {
     keys: new Map([['test', randomBytes(32)]]),
     client: clientWith(60_000),
     hasty: clientWith(20),
-    log: pino({ level: 'debug' }, { write: (line: string) => void logged.push(line) }),
+    log: pino({ level: 'info' }, { write: (line: string) => void logged.push(line) }),
     countLockWaits: async () => {
       const { rows } = await pool.query<{ waiting: number }>(
         `SELECT count(DISTINCT pid)::int AS waiting FROM pg_locks JOIN pg_stat_activity USING (pid)

@@ -6,7 +6,7 @@
 import type { CalicoClient, Request } from '../../../src/calico/client.ts';
 import type { Limiter } from '../../../src/calico/limiter.ts';
 import type { Connection } from '../../../src/db/client.ts';
-import { type Draw, drawsFrom } from '../../../src/sandbox/generate-random.ts';
+import type { Draw } from '../../../src/sandbox/generate-random.ts';
 import { createFleet } from '../../../src/sync/fleet.ts';
 import type { Outcome } from '../../../src/sync/outcome.ts';
 import { runSync } from '../../../src/sync/run-sync.ts';
@@ -16,9 +16,9 @@ import { OVERLAP_MS } from './oracle.ts';
 import type { Actor, GateKind, Order, Scheduler } from './scheduler.ts';
 import type { Slot, Stage } from './stage.ts';
 
-export const SETTINGS: SyncSettings = {
+const SETTINGS: SyncSettings = {
   pageLimit: 3,
-  slicePages: 3,
+  slicePages: 50,
   leaseMs: 5 * 60_000,
   syncIntervalMs: 60 * 60_000,
   fullSyncIntervalMs: 24 * 60 * 60_000,
@@ -46,19 +46,22 @@ export type WorkerOptions = {
   slot: Slot;
   scheduler: Scheduler;
   draw: Draw;
+  /** Pages a turn. */
+  slicePages: number;
   /** Hears what was done to a request, for what it explains. */
   onApiFault(actor: Actor, name: string): void;
 };
 
 /** One turn of a customer's sync at this slot; null where the worker was killed. */
 export async function takeTurn(options: WorkerOptions, actor: Actor): Promise<Outcome | null> {
-  const { stage, slot, draw } = options;
+  const { stage, slot, draw, slicePages } = options;
   const stopping = new AbortController();
   const gates: Gates = { ...options, actor, stopping, open: new Set() };
   const random = () => draw(2 ** 32) / 2 ** 32;
   const { now } = stage.clock;
   const deps: SyncDeps = {
-    ...{ db: slot.db, client: gatedClient(gates, options.onApiFault), settings: SETTINGS, now, random },
+    ...{ db: slot.db, client: gatedClient(gates, options.onApiFault), now, random },
+    settings: { ...SETTINGS, slicePages },
     ...{ keys: stage.keys, log: stage.log },
     oauth: { clientId: stage.sandbox.clientId, clientSecret: stage.sandbox.clientSecret },
     fleet: createFleet({
@@ -169,7 +172,3 @@ function nameOf({ endpoint, query }: Request): string {
   return `${endpoint}${query?.['start_time'] ? ', a window' : ''}${where}`;
 }
 
-/** Draws that are a function of the seed and of what they are for. */
-export function drawsFor(seed: number, ...purpose: readonly number[]): Draw {
-  return drawsFrom(seed, ...purpose);
-}

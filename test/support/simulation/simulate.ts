@@ -6,8 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { asAdmin, createTemplate, dropTestDatabases, templateName, urlOfDatabase } from '../database-template.ts';
 import { findOrStartPostgres } from '../servers.ts';
-import { live, type Verdict } from './life.ts';
-import { openStage } from './stage.ts';
+import { playSeeds } from './play.ts';
 
 const { values } = parseArgs({
   options: {
@@ -15,37 +14,37 @@ const { values } = parseArgs({
     seeds: { type: 'string' },
     minutes: { type: 'string' },
     moves: { type: 'boolean', default: false },
-    tally: { type: 'boolean', default: false },
   },
 });
 const first = Number(values.seed);
 const isSingle = values.seeds === undefined && values.minutes === undefined;
-const seeds = isSingle ? 1 : Number(values.seeds ?? Number.POSITIVE_INFINITY);
 const endMs = Date.now() + Number(values.minutes ?? Number.POSITIVE_INFINITY) * 60_000;
+/** Each waits for Postgres most of the time. */
+const lanes = isSingle ? 1 : 4;
 
 const postgres = await findOrStartPostgres();
 const prefix = `calico_sim_${randomBytes(4).toString('hex')}`;
 try {
   await createTemplate(postgres.url, prefix);
-  const name = `${prefix}_1`;
-  await asAdmin(postgres.url, `CREATE DATABASE ${name} TEMPLATE ${templateName(prefix)}`);
-  const stage = await openStage(urlOfDatabase(postgres.url, name));
-  const failed: Verdict[] = [];
-  const tally: Record<string, number> = {};
+  const names = Array.from({ length: lanes }, (_none, lane) => `${prefix}_${lane}`);
+  for (const name of names)
+    await asAdmin(postgres.url, `CREATE DATABASE ${name} TEMPLATE ${templateName(prefix)}`);
   const beganMs = Date.now();
-  let played = 0;
-  for (; played < seeds && Date.now() < endMs; played++) {
-    const verdict = await live(stage, first + played, { moves: values.moves });
-    for (const [what, times] of Object.entries(verdict.tally)) tally[what] = (tally[what] ?? 0) + times;
-    if (isSingle) console.log(verdict.trace.join('\n'));
-    else if (verdict.faults.length > 0) console.log(`seed ${verdict.seed}:\n  ${verdict.faults.join('\n  ')}`);
-    if (verdict.faults.length > 0) failed.push(verdict);
-  }
-  const seconds = (Date.now() - beganMs) / 1_000;
-  await stage.close();
-  if (values.tally) console.log(Object.entries(tally).toSorted().map(([what, times]) => `${times} ${what}`).join('\n'));
+  const { played, failed, tally } = await playSeeds({
+    databaseUrls: names.map((name) => urlOfDatabase(postgres.url, name)),
+    ...{ first, moves: values.moves, goesOn: () => Date.now() < endMs },
+    seeds: isSingle ? 1 : Number(values.seeds ?? Number.POSITIVE_INFINITY),
+    onVerdict: ({ trace, faults, seed }) => {
+      if (isSingle) console.log(trace.join('\n'));
+      else if (faults.length > 0) console.log(`seed ${seed}:\n  ${faults.join('\n  ')}`);
+    },
+  });
+  const seconds = Math.round((Date.now() - beganMs) / 1_000);
   if (isSingle) console.log(failed.length > 0 ? 'It breaks a promise.' : 'It keeps every promise.');
-  else console.log(`${played} seeds from ${first} in ${seconds.toFixed(1)} s, ${failed.length} failed: ${failed.map(({ seed }) => seed).join(' ')}`);
+  else {
+    const happened = Object.entries(tally).map(([what, times]) => `${times} ${what}`);
+    console.log(`${happened.toSorted().join(', ')}\n${played} seeds from ${first} in ${seconds} s, ${failed.length} failed`);
+  }
   process.exitCode = failed.length > 0 ? 1 : 0;
 } finally {
   await dropTestDatabases(postgres.url, prefix);

@@ -28,7 +28,8 @@ export type PageRequest = {
 const ANSWERS = { assets: assetsAnswer, transactions: transactionsAnswer };
 
 /**
- * Fetches one page. The end is where `next_cursor` is null, empty or missing, or `has_more` is false.
+ * Fetches one page. The walk from page to page, and its end where the pages run in a circle, are where pages are committed
+ * (sync/), since a walk may span several workers. The end is where `next_cursor` is null, empty or missing, or `has_more` is false.
  * @throws CalicoError, `unreadable` where the page says that more follows and not where, or holds nothing although more
  * follows: a walk that goes on from there would never know that it lost records.
  */
@@ -68,21 +69,4 @@ function sourceReader(answer: Answer, endpoint: PagedEndpoint): (index: number) 
     sources ??= sliceArrayElements(answer.text, RECORDS_PATH[endpoint]);
     return sources[index] ?? '';
   };
-}
-
-/**
- * Walks pages from `cursor` to the end, in order, fetching each when the one before was taken.
- * One page's own senseless cursor ends it in `fetchPage`; a longer circle, and a walk without end, end it where pages
- * are committed, since a walk may span several workers.
- */
-export async function* walkPages(
-  cursor: string | null,
-  fetch: (cursor: string | null) => Promise<Page>,
-): AsyncGenerator<Page, void, void> {
-  for (let next = cursor; ; ) {
-    const page = await fetch(next);
-    yield page;
-    if (page.nextCursor === null) return;
-    next = page.nextCursor;
-  }
 }

@@ -56,7 +56,8 @@ export function receiptLine(receipt: Receipt): string {
   const { stream, pages, fetched, inserted, updated, unchanged, duplicates, quarantined } = receipt;
   const parts = { inserted, updated, unchanged, duplicates, quarantined };
   const sum = Object.entries(parts).map(([name, number]) => `${number} ${name}`);
-  const verdict = receipt.complete ? (receipt.balanced ? 'complete' : 'DOES NOT BALANCE') : 'not at its end';
+  const whole = receipt.moving ? 'read while it moved' : 'complete';
+  const verdict = receipt.complete ? (receipt.balanced ? whole : 'DOES NOT BALANCE') : 'not at its end';
   return `${stream}: ${count(pages, 'page')}, ${fetched} fetched = ${sum.join(' + ')}; ${verdict}${goneFrom(receipt)}`;
 }
 

@@ -48,6 +48,7 @@ export async function beginPass(
     passWatermark: null,
     passPartial: false,
     passLiveRows: pass.liveRows,
+    passWalk: 0,
     updatedAt: sql`now()`,
   };
   const [row] = await orm
@@ -66,26 +67,36 @@ export class BrokenChainError extends Error {
   }
 }
 
+/** Where a pass goes on: a page's cursor (null: the first page), in which of its walks. */
+export type Place = { cursor: string | null; walk: number };
+
+/** A page, or a look at one: `pages` written, the latest time among them, and where the pass goes on (null: it is over). */
+export type Progress = { pages: 0 | 1; latest: string | null; partial: boolean; to: Place | null };
+
 /**
- * Moves the checkpoint past a page. At the last page the pass ends: its watermark counts from now on, unless a provider
- * was missing from it, and the record of its pages goes.
- * @throws BrokenChainError where the checkpoint is not at the page's cursor.
+ * Moves the checkpoint on. Where the pass is over its watermark counts from now on, unless it is `partial` (a provider was
+ * missing, or records may have been missed), and the record of its pages goes.
+ * @throws BrokenChainError where the checkpoint is not where `pass` is.
  */
 export async function advance(
   orm: Orm,
   lease: Lease,
   pass: Pass,
-  page: { cursor: string | null; nextCursor: string | null; latest: string | null; partial: boolean },
+  { pages, latest, partial: isPartial, to }: Progress,
 ): Promise<void> {
-  const seen = sql`greatest(${checkpoints.passWatermark}, ${page.latest}::timestamptz)`;
-  const partial = sql`(${checkpoints.passPartial} OR ${page.partial})`;
+  const seen = sql`greatest(${checkpoints.passWatermark}, ${latest}::timestamptz)`;
+  const partial = sql`(${checkpoints.passPartial} OR ${isPartial})`;
   // Never later than the pass began: a transaction dated in the future must not hide those before it. LEAST skips NULLs,
   // and a pass that saw no time at all must not claim one.
   const capped = sql`CASE WHEN ${seen} IS NOT NULL THEN least(${seen}, ${checkpoints.passStartedAt}) END`;
   const reached = sql`greatest(${checkpoints.watermark}, ${capped})`;
-  const common = { epoch: lease.epoch, pagesDone: sql`${checkpoints.pagesDone} + 1`, updatedAt: sql`now()` };
+  const common = {
+    epoch: lease.epoch,
+    pagesDone: sql`${checkpoints.pagesDone} + ${pages}`,
+    updatedAt: sql`now()`,
+  };
   const next =
-    page.nextCursor === null
+    to === null
       ? {
           cursor: null,
           watermark: sql`CASE WHEN ${partial} THEN ${checkpoints.watermark} ELSE ${reached} END`,
@@ -96,8 +107,9 @@ export async function advance(
           passWatermark: null,
           passPartial: false,
           passLiveRows: null,
+          passWalk: 0,
         }
-      : { cursor: page.nextCursor, passWatermark: seen, passPartial: partial };
+      : { cursor: to.cursor, passWalk: to.walk, passWatermark: seen, passPartial: partial };
   const { rowCount } = await orm
     .update(checkpoints)
     .set({ ...common, ...next })
@@ -105,11 +117,12 @@ export async function advance(
       and(
         at(lease.customerId, pass.stream),
         eq(checkpoints.passRunId, pass.passRunId),
-        sql`${checkpoints.cursor} IS NOT DISTINCT FROM ${page.cursor}`,
+        eq(checkpoints.passWalk, pass.passWalk),
+        sql`${checkpoints.cursor} IS NOT DISTINCT FROM ${pass.cursor}`,
       ),
     );
   if (rowCount !== 1) throw new BrokenChainError(pass.stream);
-  if (page.nextCursor === null) await forgetPages(orm, pass.passRunId, pass.stream);
+  if (to === null) await forgetPages(orm, pass.passRunId, pass.stream);
 }
 
 async function forgetPages(orm: Orm, passRunId: string, stream: StreamName): Promise<void> {

@@ -2,43 +2,77 @@
 import type { Transaction } from './client.ts';
 import type { StreamName } from './schema-sync.ts';
 
+/** One walk of a pass, from the first page on. */
+export type Walk = { passRunId: string; stream: StreamName; walk: number };
+
+/** A committed page. `head`: of a walk's first page, all its keys in its order. */
+export type PageSeen = {
+  page: number;
+  cursor: string | null;
+  keys: readonly string[];
+  head: readonly string[] | null;
+};
+
+const hashesOf = (parameter: string) =>
+  `ARRAY(SELECT hashtextextended(key, 0) FROM unnest(${parameter}::text[]) WITH ORDINALITY AS k(key, ord) ORDER BY ord)`;
+
 /**
  * Records a committed page's keys under its cursor.
- * @returns false where this pass has been at that cursor before: the pages run in a circle.
+ * @returns false where this walk has been at that cursor before: the pages run in a circle.
  */
 export async function recordPage(
   tx: Transaction,
-  passRunId: string,
-  stream: StreamName,
-  page: number,
-  cursor: string | null,
-  keys: readonly string[],
+  { passRunId, stream, walk }: Walk,
+  { page, cursor, keys, head }: PageSeen,
 ): Promise<boolean> {
-  const text = `INSERT INTO calico.sync_pages (pass_run_id, stream, page, cursor, key_hashes)
-    SELECT $1, $2, $3, $4, coalesce(array_agg(hashtextextended(key, 0)), '{}') FROM unnest($5::text[]) AS key
-    ON CONFLICT (pass_run_id, stream, md5(cursor)) DO NOTHING RETURNING page`;
-  const rows = await tx.query('record_page', text, [passRunId, stream, page, cursor ?? '', keys]);
+  const text = `INSERT INTO calico.sync_pages (pass_run_id, stream, walk, page, cursor, key_hashes, head_hashes)
+    SELECT $1, $2, $3, $4, $5, ${hashesOf('$6')}, CASE WHEN $7::text[] IS NOT NULL THEN ${hashesOf('$7')} END
+    ON CONFLICT (pass_run_id, stream, walk, md5(cursor)) DO NOTHING RETURNING page`;
+  const rows = await tx.query('record_page', text, [passRunId, stream, walk, page, cursor ?? '', keys, head]);
   return rows.length === 1;
 }
 
-/**
- * Which of `indexes` stand for a key that an earlier page of this pass held. Reads all of the pass's pages, so it is
- * asked only about records that look wrong; does nothing for none.
- */
-export async function seenInPass(
+/** A walk's first page and another look at it, each its keys' hashes in order. */
+export type Heads = { before: readonly string[]; now: readonly string[] };
+
+/** The first page of a walk that is over, beside `keys`, which are those of that page now. */
+export async function readHeads(
   tx: Transaction,
-  passRunId: string,
-  stream: StreamName,
+  { passRunId, stream, walk }: Walk,
+  keys: readonly string[],
+): Promise<Heads> {
+  const text = `SELECT coalesce(max(head_hashes), '{}')::text[] AS before, ${hashesOf('$4')}::text[] AS now
+    FROM calico.sync_pages WHERE pass_run_id = $1 AND stream = $2 AND walk = $3 AND cursor = ''`;
+  const [heads] = await tx.query<Heads>('read_heads', text, [passRunId, stream, walk, keys]);
+  return heads ?? { before: [], now: [] };
+}
+
+/** Did this walk see the same keys as the one before it? */
+export async function sawTheSame(tx: Transaction, { passRunId, stream, walk }: Walk): Promise<boolean> {
+  const text = `SELECT FROM (
+      SELECT DISTINCT walk, unnest(key_hashes) AS hash FROM calico.sync_pages
+      WHERE pass_run_id = $1 AND stream = $2 AND walk IN ($3::int, $3::int - 1)
+    ) AS seen GROUP BY hash HAVING count(*) = 1 LIMIT 1`;
+  return (await tx.query('saw_the_same', text, [passRunId, stream, walk])).length === 0;
+}
+
+/**
+ * Which of `indexes` stand for a key that an earlier page of this walk held; what an earlier walk held may have changed
+ * since. Reads all of the walk's pages, so it is asked only about records that look wrong; does nothing for none.
+ */
+export async function seenInWalk(
+  tx: Transaction,
+  { passRunId, stream, walk }: Walk,
   indexes: readonly number[],
   keyOf: (index: number) => string,
 ): Promise<number[]> {
   if (indexes.length === 0) return [];
-  const text = `SELECT i.index FROM unnest($3::int[], $4::text[]) AS i(index, key)
-    WHERE EXISTS (SELECT FROM calico.sync_pages p WHERE p.pass_run_id = $1 AND p.stream = $2
+  const text = `SELECT i.index FROM unnest($4::int[], $5::text[]) AS i(index, key)
+    WHERE EXISTS (SELECT FROM calico.sync_pages p WHERE p.pass_run_id = $1 AND p.stream = $2 AND p.walk = $3
       AND hashtextextended(i.key, 0) = ANY (p.key_hashes))
     ORDER BY i.index`;
-  const values = [passRunId, stream, indexes, indexes.map(keyOf)];
-  const rows = await tx.query<{ index: number }>('seen_in_pass', text, values);
+  const values = [passRunId, stream, walk, indexes, indexes.map(keyOf)];
+  const rows = await tx.query<{ index: number }>('seen_in_walk', text, values);
   return rows.map(({ index }) => index);
 }
 

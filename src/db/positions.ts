@@ -1,6 +1,6 @@
 /** Asset positions and their history, written a page at a time. */
 import type { Transaction } from './client.ts';
-import { seenInPass } from './passes.ts';
+import { seenInWalk } from './passes.ts';
 import { assetPositionHistory, assetPositions } from './schema.ts';
 import { KEY_COLUMNS } from './schema-sync.ts';
 import type { PageOwner, Written } from './transactions.ts';
@@ -46,7 +46,7 @@ WHERE h.customer_id = $1 AND ${tuple('h', KEY)} = ${tuple('i', KEY)} AND h.valid
 
 /**
  * Writes a page's positions, each key at most once in `rows`. A new state (quantity, value or cost) ends the old one in
- * the history; a new `as_of` alone only moves the current row. A key that an earlier page of the same pass held in
+ * the history; a new `as_of` alone only moves the current row. A key that an earlier page of the same walk held in
  * another state is not written: it is returned as a conflict.
  */
 export async function writePositions(
@@ -56,7 +56,8 @@ export async function writePositions(
 ): Promise<Written> {
   const existing = await findExisting(tx, owner.customerId, rows);
   const suspects = rows.flatMap((_row, index) => (existing.get(index)?.sameState === false ? [index] : []));
-  const conflicts = await seenInPass(tx, owner.passRunId, 'assets', suspects, (index) => keyOf(rows[index]));
+  const walk = { ...owner, stream: 'assets' } as const;
+  const conflicts = await seenInWalk(tx, walk, suspects, (index) => keyOf(rows[index]));
   const conflicting = new Set(conflicts);
 
   const written: Written = { inserted: 0, updated: 0, unchanged: 0, conflicts };

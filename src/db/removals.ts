@@ -31,27 +31,39 @@ export async function countLiveRows(tx: Transaction, { customerId, stream }: Str
 }
 
 /**
- * Writes the customer's live rows that the pass did not see under `holdId`, without those whose removal was rejected.
- * Postgres spells a key's JSON as `keyOf` does, so its hash is the page's. One grouping of everything by hash, because
+ * The live rows of customer $1 that pass $3 did not see of stream $2, without those whose removal was rejected. Postgres spells a key's JSON as `keyOf` does, so its hash is the page's. One grouping of everything by hash, because
  * that takes linear time whatever the planner believes: a join of a million rows with a million hashes, planned for
  * ten, would not end.
  */
-const stageMissing = (stream: StreamName) => `
-WITH staged AS (
-  INSERT INTO calico.held_removal_rows (hold_id, customer_id, stream, key_hash, record_key)
-  SELECT $4::uuid, $1::text, $2::text, hash, min(key) FROM (
+const missingRows = (stream: StreamName) => `
+  SELECT hash, min(key) AS key FROM (
     SELECT hashtextextended(to_json(key)::text, 0) AS hash, key FROM (
   ${liveRows(stream)}) AS live
     UNION ALL SELECT unnest(key_hashes), NULL FROM calico.sync_pages WHERE pass_run_id = $3::uuid AND stream = $2
     UNION ALL SELECT key_hash, NULL FROM calico.held_removal_rows WHERE customer_id = $1 AND stream = $2
       AND hold_id IN (SELECT hold_id FROM calico.held_removals
         WHERE customer_id = $1 AND stream = $2 AND rejected_at IS NOT NULL)
-  ) AS hashes GROUP BY hash HAVING bool_and(key IS NOT NULL)
+  ) AS hashes GROUP BY hash HAVING bool_and(key IS NOT NULL)`;
+
+/** Is there a live row that the pass has not seen? */
+export async function isAnyMissing(
+  tx: Transaction,
+  { customerId, stream }: StreamOwner,
+  passRunId: string,
+): Promise<boolean> {
+  const text = `SELECT FROM (${missingRows(stream)}) AS missing LIMIT 1`;
+  return (await tx.query(`missing_${stream}`, text, [customerId, stream, passRunId])).length > 0;
+}
+
+const stageMissing = (stream: StreamName) => `
+WITH staged AS (
+  INSERT INTO calico.held_removal_rows (hold_id, customer_id, stream, key_hash, record_key)
+  SELECT $4::uuid, $1::text, $2::text, hash, key FROM (${missingRows(stream)}) AS missing
   RETURNING 1
 )
 SELECT count(*)::int AS missing FROM staged`;
 
-/** How many live rows the pass did not see; they stand under `holdId`. Asked before the record of its pages goes. */
+/** Writes the live rows that the pass did not see under `holdId`; returns how many. Asked before the record of its pages goes. */
 export async function stageMissingRows(
   tx: Transaction,
   { customerId, stream }: StreamOwner,

@@ -118,6 +118,8 @@ export type Ending = {
   followUp: boolean;
   /** Did every stream reach its end? A full run that did is the last full one. */
   complete: boolean;
+  /** May records have been missed that were there? Then a full run does not count as the last, but where follow-ups did not help. */
+  moving?: boolean;
 };
 
 /** Ends a run and moves its customer's schedule: only here does `next_sync_at` move forward. */
@@ -144,7 +146,9 @@ export async function endRun(
       nextSyncAt: sql`CASE WHEN ${customers.requestedTrigger} IS NOT NULL THEN now() ELSE ${next} END`,
       followUps: ending.followUp ? sql`${customers.followUps} + 1` : 0,
       ...(ending.status === 'succeeded' ? { lastSuccessAt: sql`now()` } : {}),
-      ...(ending.complete && run.mode === 'full' ? { lastFullAt: sql`now()` } : {}),
+      ...(ending.complete && run.mode === 'full'
+        ? { lastFullAt: ending.moving ? giveUpOnMoving : sql`now()` }
+        : {}),
       ...(ending.stop ? { status: ending.stop, statusReason: ending.reason } : {}),
     })
     .where(eq(customers.customerId, lease.customerId));
@@ -170,6 +174,9 @@ function soonerThan(slot: SQL) {
   return sql`CASE WHEN ${customers.followUps} < 3 THEN least(${slot}, ${followUp}) ELSE ${slot} END`;
 }
 
+/** None stands, so the follow-ups are full too; after them the schedule's, or a customer that never rests would be read whole every hour. */
+const giveUpOnMoving = sql`CASE WHEN ${customers.followUps} < 3 THEN NULL ELSE now() END`;
+
 /** Says of a run whose lease was lost that its worker was alive and wrote nothing more. */
 export async function markFenced(orm: Orm, run: Pick<Run, 'runId'>): Promise<void> {
   const reason = 'its lease ran out or was taken; what it had not committed was not written';
@@ -193,30 +200,33 @@ export type Counts = Pick<
   'fetched' | 'inserted' | 'updated' | 'unchanged' | 'duplicates' | 'quarantined'
 >;
 
-/** Adds a page to a run's receipt; the first success after failures also clears the count of tries. */
-export async function addPage(
+/** What a commit adds to a stream's receipt: a page's counts, or none, and how the pass ended with it, if it did. */
+export type Gain = { pages: 0 | 1; counts: Counts; end: { moving: boolean } | null };
+
+/** Adds to a run's receipt; the first success after failures also clears the count of tries. */
+export async function addToReceipt(
   orm: Orm,
   run: Pick<Run, 'runId' | 'attempts' | 'waitingSince'>,
   stream: StreamName,
-  counts: Counts,
-  complete: boolean,
+  { pages, counts, end }: Gain,
 ): Promise<void> {
+  const state = { complete: end !== null, moving: end?.moving ?? false };
   const plus = (column: keyof Counts | 'pages', by: number) => sql`${syncRunStreams[column]} + ${by}`;
   const { fetched, inserted, updated, unchanged, duplicates, quarantined } = counts;
   await orm
     .insert(syncRunStreams)
-    .values({ runId: run.runId, stream, pages: 1, ...counts, complete })
+    .values({ runId: run.runId, stream, pages, ...counts, ...state })
     .onConflictDoUpdate({
       target: [syncRunStreams.runId, syncRunStreams.stream],
       set: {
-        pages: plus('pages', 1),
+        pages: plus('pages', pages),
         fetched: plus('fetched', fetched),
         inserted: plus('inserted', inserted),
         updated: plus('updated', updated),
         unchanged: plus('unchanged', unchanged),
         duplicates: plus('duplicates', duplicates),
         quarantined: plus('quarantined', quarantined),
-        complete,
+        ...state,
       },
     });
   if (run.attempts > 0 || run.waitingSince !== null) {

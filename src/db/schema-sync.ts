@@ -120,7 +120,8 @@ export const syncRuns = calico.table(
  * A run's receipt, one row a stream (promise 3). `balanced` is computed by Postgres: nobody can set it. `inherited_from`:
  * the stream was read by that run, whose worker was killed later on; it is not read again. What a run took over from others
  * (takeover.ts) is in its `fetched` and `quarantined` as far as it was set aside. `removed`, `held`: live rows that a full
- * pass did not see; `removal_note`: why it was not asked, or what else there is to say of it.
+ * pass did not see; `removal_note`: why it was not asked, or what else there is to say of it. `moving`: Calico's records
+ * changed places during every walk of the pass, so that some may have been missed.
  */
 export const syncRunStreams = calico.table(
   'sync_run_streams',
@@ -140,6 +141,7 @@ export const syncRunStreams = calico.table(
     held: count('held'),
     removalNote: text('removal_note'),
     complete: boolean('complete').notNull().default(false),
+    moving: boolean('moving').notNull().default(false),
     inheritedFrom: uuid('inherited_from'),
     balanced: boolean('balanced')
       .notNull()
@@ -154,6 +156,8 @@ export const syncRunStreams = calico.table(
  * `watermark`: the latest transaction time of the last whole pass; `pass_watermark`: the same of this one so far.
  * A pass that a provider was missing from (`pass_partial`) does not move the watermark: its gap is read again.
  * `pass_live_rows`: the customer's live rows when a full pass began; how many may go is measured by it (promise 6).
+ * `pass_walk`: how often the pass has walked from the first page to the last; beyond 0 and at the first page, it has yet
+ * to see whether that page is still what it was (pass-step.ts).
  */
 export const checkpoints = calico.table(
   'checkpoints',
@@ -171,24 +175,30 @@ export const checkpoints = calico.table(
     passWatermark: instant('pass_watermark'),
     passPartial: boolean('pass_partial').notNull().default(false),
     passLiveRows: integer('pass_live_rows'),
+    passWalk: count('pass_walk'),
     updatedAt: instant('updated_at').notNull().default(sql`now()`),
   },
   (t) => [primaryKey({ columns: [t.customerId, t.stream] })],
 );
 
-/** The pages of a pass under way: their cursors ('' is the first) and their keys as 64-bit hashes. Gone when it is over. */
+/**
+ * The pages of a pass under way: their cursors ('' is the first) and their keys as 64-bit hashes. Gone when it is over.
+ * `head_hashes`: of a first page, all its keys in its order, those set aside too.
+ */
 export const syncPages = calico.table(
   'sync_pages',
   {
     passRunId: uuid('pass_run_id').notNull(),
     stream: text('stream').$type<StreamName>().notNull(),
     page: integer('page').notNull(),
+    walk: count('walk'),
     cursor: text('cursor').notNull(),
     keyHashes: bigint('key_hashes', { mode: 'bigint' }).array().notNull(),
+    headHashes: bigint('head_hashes', { mode: 'bigint' }).array(),
   },
   (t) => [
     primaryKey({ columns: [t.passRunId, t.stream, t.page] }),
-    // A pass that comes to a cursor twice runs in a circle; md5 because a cursor may be longer than an index row.
-    uniqueIndex('sync_pages_cursor').on(t.passRunId, t.stream, sql`md5(${t.cursor})`),
+    // A walk that comes to a cursor twice runs in a circle; md5 because a cursor may be longer than an index row.
+    uniqueIndex('sync_pages_cursor').on(t.passRunId, t.stream, t.walk, sql`md5(${t.cursor})`),
   ],
 );

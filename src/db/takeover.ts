@@ -16,8 +16,8 @@ type Run = typeof syncRuns.$inferSelect;
 export async function takeOverStreams(orm: Orm, run: Run, killed: Run, syncIntervalMs: number): Promise<Run> {
   if (killed.mode !== run.mode) return run;
   const { rowCount } = await orm.execute(sql`INSERT INTO calico.sync_run_streams
-      (run_id, stream, fetched, quarantined, complete, inherited_from, removal_note)
-    SELECT ${run.runId}::uuid, stream, quarantined, quarantined, true, coalesce(inherited_from, run_id), removal_note
+      (run_id, stream, fetched, quarantined, complete, moving, inherited_from, removal_note)
+    SELECT ${run.runId}::uuid, stream, quarantined, quarantined, true, moving, coalesce(inherited_from, run_id), removal_note
     FROM calico.sync_run_streams
     WHERE run_id = ${killed.runId}::uuid AND complete AND balanced AND held = 0
       AND ${killed.startedAt.toISOString()}::timestamptz > now() - make_interval(secs => ${syncIntervalMs / 1000})`);

@@ -1,6 +1,6 @@
 /** The six transaction tables and their fees, written a page at a time. */
 import type { Transaction } from './client.ts';
-import { seenInPass } from './passes.ts';
+import { seenInWalk } from './passes.ts';
 import { TRANSACTION_KINDS, type TransactionKind, transactionFees, transactionTables } from './schema.ts';
 import { upsertRows } from './upsert.ts';
 
@@ -44,8 +44,8 @@ export type FeeRow = {
   contentHash: string;
 };
 
-/** Whose page it is: every row carries the run that last changed it. */
-export type PageOwner = { customerId: string; runId: string; passRunId: string };
+/** Whose page it is, in which walk of which pass: every row carries the run that last changed it. */
+export type PageOwner = { customerId: string; runId: string; passRunId: string; walk: number };
 
 /** What became of a page's rows. `conflicts`: indexes of rows that were not written (promise 7). */
 export type Written = { inserted: number; updated: number; unchanged: number; conflicts: number[] };
@@ -81,7 +81,7 @@ ${TRANSACTION_KINDS.map(
 /**
  * Writes a page's transactions, each key at most once in `rows`. Unchanged rows are not touched; a transaction whose
  * kind changed moves, with its `first_seen_at`; one that was marked removed and is back is live again.
- * A row whose key another record of the same pass holds with another account, time or hash is not written: it is
+ * A row whose key another record of the same walk holds with another account, time or hash is not written: it is
  * returned as a conflict.
  */
 export async function writeTransactions(
@@ -91,9 +91,8 @@ export async function writeTransactions(
 ): Promise<Written> {
   const existing = await findExisting(tx, owner.customerId, rows);
   const suspects = rows.flatMap((_row, index) => (existing.get(index)?.otherIdentity ? [index] : []));
-  const conflicts = await seenInPass(tx, owner.passRunId, 'transactions', suspects, (index) =>
-    keyOf(rows[index]),
-  );
+  const walk = { ...owner, stream: 'transactions' } as const;
+  const conflicts = await seenInWalk(tx, walk, suspects, (index) => keyOf(rows[index]));
   const conflicting = new Set(conflicts);
 
   const written: Written = { inserted: 0, updated: 0, unchanged: 0, conflicts };

@@ -11,9 +11,10 @@ import { DatabaseError } from '../db/errors.ts';
 import { settleMet } from '../db/held-removals.ts';
 import { holdLease, type Lease } from '../db/leases.ts';
 import { recordPage } from '../db/passes.ts';
-import { addPage, type Counts, noteInRun, type Run } from '../db/runs.ts';
+import { addToReceipt, type Counts, noteInRun, type Run } from '../db/runs.ts';
 import { markProvidersDown, type Quarantined, quarantine, resolveGone } from '../db/set-aside.ts';
 import type { PageOwner } from '../db/transactions.ts';
+import { placeAfter, type Step, stepOf } from './pass-step.ts';
 import { downIn, union } from './providers.ts';
 import { judgeRemovals } from './removals.ts';
 import type { Candidate, PreparedPage, Refused, Stream, StreamWritten } from './streams.ts';
@@ -27,13 +28,16 @@ export type PageCommit = {
   keepRaw: boolean;
 };
 
+/** What the stream's receipt gained, and the pass as it goes on; null where it is over. */
+export type Committed = { step: Step; counts: Counts; next: Pass | null };
+
 /**
- * Commits one page; returns what its receipt gained.
+ * Commits one page; at a second look at the first one, perhaps only that nothing has moved.
  * Where Postgres refuses a value, the page is written again in halves until the row is found; that row is quarantined
  * and the rest lands. The careful way costs a savepoint a half, so only a page that failed pays for it.
  * @throws LeaseLostError, CalicoError where the pages run in a circle, DatabaseError for all but refused values.
  */
-export async function commitPage(db: Database, commit: PageCommit): Promise<Counts> {
+export async function commitPage(db: Database, commit: PageCommit): Promise<Committed> {
   const prepared = commit.stream.prepare(commit.page, commit.keepRaw);
   try {
     return await db.transaction((tx) => commitIn(tx, commit, prepared, writeAll));
@@ -51,12 +55,48 @@ async function commitIn(
   commit: PageCommit,
   prepared: PreparedPage,
   write: Write,
-): Promise<Counts> {
+): Promise<Committed> {
   const { lease, run, stream, pass, page } = commit;
   const { customerId } = lease;
   await holdLease(tx.orm, lease);
 
-  const owner = { customerId, runId: run.runId, passRunId: pass.passRunId };
+  // A provider that could not be refreshed is missing from every page, whatever their codes say.
+  const partial = page.partial || run.providersDown.length > 0;
+  const step = await stepOf(tx, page, prepared.keys, { customerId, run, pass, partial, moving: false });
+  if (page.partial) await noteProvidersDown(tx, commit);
+  const counts = step === 'stands' ? NOTHING : await writePage(tx, commit, prepared, write);
+  const pages = step === 'stands' ? 0 : 1;
+  const to = placeAfter(pass, page, step);
+  const moving = step === 'moving';
+  await addToReceipt(tx.orm, run, stream.name, { pages, counts, end: to === null ? { moving } : null });
+  if (to === null) await judgeRemovals(tx, { customerId, run, pass, partial, moving });
+  if (to === null && !partial && !moving && hasReadAll(commit)) {
+    await resolveGone(tx.orm, { customerId, runId: run.runId, stream: stream.name });
+  }
+  const { latest } = prepared;
+  await advance(tx.orm, lease, pass, { pages, latest, partial: partial || moving, to });
+  const next = to && { ...pass, cursor: to.cursor, passWalk: to.walk, pagesDone: pass.pagesDone + pages };
+  return { step, counts, next };
+}
+
+const NOTHING: Counts = {
+  fetched: 0,
+  inserted: 0,
+  updated: 0,
+  unchanged: 0,
+  duplicates: 0,
+  quarantined: 0,
+};
+
+/** The page's rows, what is set aside of it, and the record of its keys. */
+async function writePage(
+  tx: Transaction,
+  { lease: { customerId }, run, stream, pass, page }: PageCommit,
+  prepared: PreparedPage,
+  write: Write,
+): Promise<Counts> {
+  const walk = { passRunId: pass.passRunId, stream: stream.name, walk: pass.passWalk };
+  const owner = { customerId, runId: run.runId, ...walk };
   const written = await write(tx, owner, prepared);
   const refused = [...prepared.refused, ...written.refused];
   const aside = new Set(refused.map(({ index }) => index));
@@ -65,18 +105,16 @@ async function commitIn(
   const met = [...landed, ...refused.flatMap(({ key }) => key ?? [])];
   await settleMet(tx, { customerId, stream: stream.name }, { landed, met });
   await quarantine(tx.orm, { customerId, runId: run.runId, stream: stream.name }, evidence(page, refused));
-  if (page.partial) await noteProvidersDown(tx, commit);
 
-  if (!(await recordPage(tx, pass.passRunId, stream.name, pass.pagesDone, page.cursor, landed))) {
+  const { cursor } = page;
+  const head = cursor === null ? prepared.keys : null;
+  if (!(await recordPage(tx, walk, { page: pass.pagesDone, cursor, keys: landed, head }))) {
     throw walkError(
       stream.endpoint,
       'the pages run in a circle: a cursor came back that this pass has been at',
     );
   }
-  const { nextCursor } = page;
-  // A provider that could not be refreshed is missing from every page, whatever their codes say.
-  const partial = page.partial || run.providersDown.length > 0;
-  const counts: Counts = {
+  return {
     fetched: page.records.length,
     inserted: written.inserted,
     updated: written.updated,
@@ -84,13 +122,6 @@ async function commitIn(
     duplicates: prepared.duplicates,
     quarantined: refused.length,
   };
-  await addPage(tx.orm, run, stream.name, counts, nextCursor === null);
-  if (nextCursor === null) await judgeRemovals(tx, { customerId, run, pass, partial });
-  if (nextCursor === null && !partial && hasReadAll(commit)) {
-    await resolveGone(tx.orm, { customerId, runId: run.runId, stream: stream.name });
-  }
-  await advance(tx.orm, lease, pass, { cursor: page.cursor, nextCursor, latest: prepared.latest, partial });
-  return counts;
 }
 
 /** Everything there is, within one run: what such a pass did not meet is gone. */

@@ -13,7 +13,7 @@ export type Verdict = Ending & { status: 'succeeded' | 'partial' | 'failed' };
 
 /**
  * Judges a run by its receipts (promise 3): green only where every stream reached its end, everything fetched is
- * accounted for, nothing was set aside or held back and no provider was missing.
+ * accounted for, nothing was set aside or held back, no provider was missing and the pages stood still.
  */
 export function judge({ receipts, expected, providersDown }: Account): Verdict {
   const complete = expected.every((name) =>
@@ -32,13 +32,16 @@ export function judge({ receipts, expected, providersDown }: Account): Verdict {
   }
   const quarantined = receipts.reduce((sum, receipt) => sum + receipt.quarantined, 0);
   const held = receipts.reduce((sum, receipt) => sum + receipt.held, 0);
+  const moving = receipts.filter((receipt) => receipt.moving).map(({ stream }) => stream);
   const reasons = [
     ...(providersDown.length > 0 ? [`providers down: ${providersDown.join(', ')}`] : []),
     ...(quarantined > 0 ? [`${several(quarantined, 'record')} quarantined`] : []),
     ...(held > 0 ? [`${several(held, 'removal')} held: calico-sync removals list`] : []),
+    ...(moving.length > 0 ? [`${moving.join(' and ')} kept moving at Calico while they were read`] : []),
   ];
   if (reasons.length === 0) return { ...ending, status: 'succeeded', reason: null };
-  return { ...ending, status: 'partial', reason: reasons.join('; '), followUp: providersDown.length > 0 };
+  const followUp = providersDown.length > 0 || moving.length > 0;
+  return { ...ending, status: 'partial', reason: reasons.join('; '), followUp, moving: moving.length > 0 };
 }
 
 function several(number: number, noun: string): string {

@@ -3,7 +3,8 @@ import { randomUUID } from 'node:crypto';
 import type { Pass } from '../db/checkpoints.ts';
 import type { Transaction } from '../db/client.ts';
 import { holdStaged, supersedeOpen } from '../db/held-removals.ts';
-import { noteRemovals, removeStagedRows, stageMissingRows } from '../db/removals.ts';
+import { sawTheSame } from '../db/passes.ts';
+import { isAnyMissing, noteRemovals, removeStagedRows, stageMissingRows } from '../db/removals.ts';
 import { type Receipt, type Run, readReceipts } from '../db/runs.ts';
 
 export type EndedPass = {
@@ -12,6 +13,8 @@ export type EndedPass = {
   pass: Pass;
   /** Was a provider missing from the refresh or from any page, the last included? */
   partial: boolean;
+  /** Did records change places in every walk? */
+  moving: boolean;
 };
 
 /**
@@ -24,7 +27,7 @@ export async function judgeRemovals(tx: Transaction, ended: EndedPass): Promise<
   if (pass.passMode !== 'full') return;
   const { runId } = run;
   const { stream, passRunId, passLiveRows: liveRows } = pass;
-  const receipt = (await readReceipts(tx.orm, runId)).find((one) => one.stream === stream);
+  const receipt = await receiptOf(tx, ended);
   const doubts = doubtsAbout(ended, receipt);
   if (doubts.length > 0 || liveRows === null) {
     const removalNote = `not looked for removals: ${doubts.join(', ')}`;
@@ -47,6 +50,23 @@ export async function judgeRemovals(tx: Transaction, ended: EndedPass): Promise<
 }
 
 /**
+ * Are there rows that would go, although a record that changed its place meanwhile could look like them? What two walks in
+ * a row saw is believed, where both saw the same. A pass of one page needs no proof: that is one moment of Calico's.
+ */
+export async function isRemovalUnproven(tx: Transaction, ended: EndedPass): Promise<boolean> {
+  const { customerId, pass } = ended;
+  const { stream, passRunId, passWalk, passLiveRows } = pass;
+  if (pass.passMode !== 'full' || !passLiveRows) return false;
+  if (doubtsAbout(ended, await receiptOf(tx, ended)).length > 0) return false;
+  if (passWalk >= 2 && (await sawTheSame(tx, { passRunId, stream, walk: passWalk - 1 }))) return false;
+  return isAnyMissing(tx, { customerId, stream }, passRunId);
+}
+
+async function receiptOf(tx: Transaction, { run, pass }: EndedPass): Promise<Receipt | undefined> {
+  return (await readReceipts(tx.orm, run.runId)).find((one) => one.stream === pass.stream);
+}
+
+/**
  * Why rows do not go without a person's word; null where they may. At most 20 or a tenth go at once, whichever is more;
  * and a pass that read nothing at all is likelier to be an answer gone wrong than a customer who has nothing left.
  */
@@ -59,12 +79,13 @@ function reasonToHold(missing: number, liveRows: number, fetched: number): strin
 }
 
 /** Why a full pass says nothing about what it did not see; empty where it does. */
-function doubtsAbout({ run, pass, partial }: EndedPass, receipt: Receipt | undefined): string[] {
+function doubtsAbout({ run, pass, partial, moving }: EndedPass, receipt: Receipt | undefined): string[] {
   const doubts: [boolean, string][] = [
     [pass.passRunId !== run.runId, 'the pass was begun by an earlier run'],
     [pass.passStartTime !== null, 'the pass had a time window'],
     [pass.passLiveRows === null, 'the pass was begun by an earlier version'],
     [partial || pass.passPartial, 'a provider was down'],
+    [moving, 'the records were moving'],
     [run.restarted.includes(pass.stream), 'the pages were started over'],
     [receipt === undefined || receipt.quarantined > 0, 'records were quarantined'],
     [receipt?.balanced !== true, 'the receipt does not balance'],

@@ -120,8 +120,9 @@ async function land(tx: Transaction, record: QuarantinedRecord, keepRaw: boolean
     return problem('a row with its key is there, and may be another record or a later one');
   }
   // A pass of its own that has met this key: a row that is something else comes back as a conflict, as in any pass.
-  const owner = { customerId: record.customerId, runId: record.runId, passRunId: record.id };
-  await recordPage(tx, owner.passRunId, stream.name, 0, null, [candidate.key]);
+  const owner = { customerId: record.customerId, runId: record.runId, passRunId: record.id, walk: 0 };
+  const seen = { page: 0, cursor: null, keys: [candidate.key], head: null };
+  await recordPage(tx, { ...owner, stream: stream.name }, seen);
   const refusal = await tx
     .savepoint(() => prepared.write(tx, owner, [candidate]))
     .then(({ conflicts }) => (conflicts.length > 0 ? 'the row with its key is another record' : null))

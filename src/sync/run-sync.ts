@@ -4,7 +4,7 @@
  */
 import type { Logger } from 'pino';
 import { CalicoError, walkError } from '../calico/errors.ts';
-import { type Page, walkPages } from '../calico/pages.ts';
+import type { Page } from '../calico/pages.ts';
 import { decide } from '../calico/response-codes.ts';
 import { beginPass, isUnderWay, type Pass, readCheckpoint } from '../db/checkpoints.ts';
 import { announce, completionOf } from '../db/events.ts';
@@ -109,7 +109,7 @@ async function syncStreams(turn: Turn): Promise<Outcome | null> {
   return null;
 }
 
-/** Walks a stream from its checkpoint to the end, starting over once a run where the table says so. */
+/** Reads a stream from its checkpoint to the end of its pass, starting over once a run where the table says so. */
 async function syncStream(turn: Turn, stream: Stream): Promise<Outcome | null> {
   let pass = await findPass(turn, stream);
   for (;;) {
@@ -131,20 +131,21 @@ async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outcome | n
   const { pageLimit: limit, keepRaw } = deps.settings;
   const fetch = (cursor: string | null) =>
     courier.page({ endpoint, cursor, limit, startTime: pass.passStartTime });
-  let at = pass;
-  for await (const page of walkPages(pass.cursor, fetch)) {
+  for (let at = pass; ; ) {
+    const page = await fetch(at.cursor);
     if (at.pagesDone >= MAX_PAGES)
       throw walkError(endpoint, `the pages have no end: ${MAX_PAGES} in one pass`);
-    const counts = await commitPage(deps.db, { lease, run: turn.run, stream, pass: at, page, keepRaw });
-    turn.log.debug({ stream: stream.name, page: at.pagesDone, ...counts }, 'page committed');
+    const { step, counts, next } = await commitPage(deps.db, {
+      ...{ lease, run: turn.run, stream, pass: at, page, keepRaw },
+    });
+    turn.log.debug({ stream: stream.name, page: at.pagesDone, step, ...counts }, 'page committed');
     noteProgress(turn, page);
     await keepDrift(turn);
-    if (page.nextCursor === null) return null;
-    at = { ...at, cursor: page.nextCursor, pagesDone: at.pagesDone + 1 };
+    if (next === null) return null;
+    at = next;
     if (turn.stop.aborted) return stopped(turn);
     if (turn.pagesLeft <= 0) return giveWay(turn);
   }
-  return null;
 }
 
 /** The slice is used up: others first (promise 11). */

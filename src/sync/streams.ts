@@ -30,6 +30,8 @@ export type PreparedPage = {
   duplicates: number;
   refused: Refused[];
   candidates: Candidate[];
+  /** Every key that could be told, in the page's order, those of refused records too. */
+  keys: string[];
   /** The latest time among the candidates; null where the stream's records have none. */
   latest: string | null;
   /** Writes some of `candidates`; those of them whose key an earlier page held for something else come back. */
@@ -131,10 +133,13 @@ function prepare<Row>(spec: StreamSpec<Row>, records: readonly unknown[], keepRa
     const time = spec.timeOf(row);
     if (time !== null && (latest === null || time > latest)) latest = time;
   }
+  const candidates = [...rows].map(([key, { index }]) => ({ index, key }));
+  const inOrder = [...candidates, ...refused].toSorted((one, other) => one.index - other.index);
   return {
     duplicates,
     refused,
-    candidates: [...rows].map(([key, { index }]) => ({ index, key })),
+    candidates,
+    keys: inOrder.flatMap(({ key }) => key ?? []),
     latest,
     conflict: spec.conflict,
     write: async (tx, owner, candidates) => {

@@ -11,14 +11,14 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import pg from 'pg';
 import { createCalicoClient } from '../../src/calico/client.ts';
-import { fetchPage, walkPages } from '../../src/calico/pages.ts';
-import { beginPass } from '../../src/db/checkpoints.ts';
+import { fetchPage } from '../../src/calico/pages.ts';
+import { beginPass, type Pass } from '../../src/db/checkpoints.ts';
 import { type Database, openDatabase } from '../../src/db/client.ts';
 import { addCustomer } from '../../src/db/customers.ts';
 import { acquireLease } from '../../src/db/leases.ts';
 import { migrateDatabase } from '../../src/db/migrate.ts';
 import { openRun } from '../../src/db/runs.ts';
-import { commitPage } from '../../src/sync/commit-page.ts';
+import { type Committed, commitPage } from '../../src/sync/commit-page.ts';
 import { STREAMS } from '../../src/sync/streams.ts';
 
 const RECORDS = 10_000;
@@ -111,12 +111,13 @@ async function pass(db: Database, kind: Kind, apiUrl: string): Promise<number> {
     bearer: 'bench',
     signal,
   } as const;
-  let index = 0;
-  for await (const page of walkPages(null, (cursor) => fetchPage(client, { ...request, cursor }))) {
-    const at = { ...first, cursor: page.cursor, pagesDone: index++ };
-    const counts = await commitPage(db, { lease, run, stream, pass: at, page, keepRaw: true });
+  for (let at: Pass | null = first; at; ) {
+    const page = await fetchPage(client, { ...request, cursor: at.cursor });
+    const commit = { lease, run, stream, pass: at, page, keepRaw: true };
+    const { counts, next }: Committed = await commitPage(db, commit);
     sum.landed += counts.inserted;
     sum.quarantined += counts.quarantined;
+    at = next;
   }
   const tookMs = performance.now() - began;
   const poisoned = kind === 'clean' ? 0 : RECORDS / POISON_EVERY;

@@ -1,6 +1,6 @@
 /** Pages: where a walk ends, what a page must not say, and who was missing from it. */
 import { expect, test } from 'vitest';
-import { fetchPage, type Page, type PageRequest, walkPages } from '../../src/calico/pages.ts';
+import { fetchPage, type Page, type PageRequest } from '../../src/calico/pages.ts';
 import { createMemoryData } from '../../src/sandbox/data-memory.ts';
 import type { FaultAnswer } from '../../src/sandbox/faults.ts';
 import { startSandbox } from '../../src/sandbox/server.ts';
@@ -78,19 +78,12 @@ test.each<[string, FaultAnswer]>([
   expect(walked).toEqual([2]);
 });
 
-test('a walk takes every page once, in order, and asks for the next one only when it is wanted', async () => {
+test('the pages of a stream lead from one to the next', async () => {
   await using sandbox = await startSandbox({ data: fiveAssets() });
   const walked: number[] = [];
   await collect(sandbox, walked);
   expect(walked).toEqual([2, 2, 1]);
   expect(sandbox.requestsFor({ endpoint: 'assets' })).toHaveLength(3);
-
-  sandbox.clearRequests();
-  const client = clientOf(`http://127.0.0.1:${sandbox.port}`);
-  const bearer = sandbox.issueTokens('alice').access_token;
-  for await (const _page of walkPages(null, (cursor) => fetchPage(client, { ...REQUEST, bearer, cursor })))
-    break;
-  expect(sandbox.requests).toHaveLength(1);
 });
 
 test('206 with names, 206 without, and names under 200 are all partial', async () => {
@@ -149,6 +142,9 @@ function fiveAssets() {
 async function collect(sandbox: Awaited<ReturnType<typeof startSandbox>>, walked: number[]): Promise<void> {
   const client = clientOf(`http://127.0.0.1:${sandbox.port}`);
   const bearer = sandbox.issueTokens('alice').access_token;
-  const pages = walkPages(null, (cursor) => fetchPage(client, { ...REQUEST, bearer, cursor }));
-  for await (const page of pages) walked.push(page.records.length);
+  for (let cursor: string | null = null, isFirst = true; isFirst || cursor !== null; isFirst = false) {
+    const page: Page = await fetchPage(client, { ...REQUEST, bearer, cursor });
+    walked.push(page.records.length);
+    cursor = page.nextCursor;
+  }
 }

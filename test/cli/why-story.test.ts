@@ -34,6 +34,7 @@ const receipt = {
   removed: 0,
   held: 0,
   removalNote: null,
+  moving: false,
   complete: true,
   inheritedFrom: null,
   balanced: true,

@@ -96,12 +96,24 @@ export async function removalsOf(
   return said;
 }
 
-/** Fetched pages by endpoint and cursor, with how often each was asked for. */
+const FIRST = 'first page';
+const SECOND_LOOK = 'second look';
+
+/**
+ * Fetched pages by endpoint and cursor, with how often each was asked for. The first page after a later one that was
+ * answered is looked at again, to see whether it has moved: `… second look`.
+ */
 export function fetchesOf(world: World, customerId: string): Map<string, number> {
   const fetches = new Map<string, number>();
-  for (const { endpoint, query } of world.sandbox.requestsFor({ customerId, method: 'GET' })) {
-    const page = `${endpoint} ${query['cursor'] ?? 'first page'}`;
-    fetches.set(page, (fetches.get(page) ?? 0) + 1);
+  const before = new Map<string, { page: string; status: number | null }>();
+  for (const { endpoint, query, status } of world.sandbox.requestsFor({ customerId, method: 'GET' })) {
+    const last = before.get(endpoint);
+    const isAnswered = last?.status === 200;
+    const isSecondLook =
+      last && (last.page === SECOND_LOOK ? !isAnswered : last.page !== FIRST && isAnswered);
+    const page = query['cursor'] ?? (isSecondLook ? SECOND_LOOK : FIRST);
+    fetches.set(`${endpoint} ${page}`, (fetches.get(`${endpoint} ${page}`) ?? 0) + 1);
+    before.set(endpoint, { page, status });
   }
   return fetches;
 }

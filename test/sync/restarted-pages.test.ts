@@ -12,7 +12,7 @@ test('400 with a cursor starts the pages over, once a run', async () => {
 
   expect(await world.sync('alice')).toMatchObject({ kind: 'done', status: 'succeeded' });
 
-  expect([...fetchesOf(world, 'alice')].map(([, times]) => times)).toEqual([1, 2, 2, 2]);
+  expect([...fetchesOf(world, 'alice')].map(([, times]) => times)).toEqual([1, 2, 2, 2, 1]);
   const [run] = await runsOf(world, 'alice');
   expect(await receiptOf(world, run?.run_id ?? '', 'transactions')).toMatchObject({
     pages: 5,

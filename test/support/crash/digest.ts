@@ -22,11 +22,11 @@ const LEFT_OUT: Record<string, string> = {
   sync_runs: 'one more for each crash; the last one is compared, and `faultsOf` looks at all',
 };
 
-/** Whose, which run and when: never compared. */
+/** Whose, which run, when, and in how many pages (rows that are gone are walked twice, at once or by the next full pass): never compared. */
 const INCIDENTAL = [
   ...['id', 'customer_id', 'run_id', 'last_run_id', 'epoch', 'evidence'],
   ...['first_seen_at', 'last_seen_at', 'last_changed_at', 'valid_from', 'updated_at', 'since', 'created_at'],
-  ...['next_sync_at'],
+  ...['next_sync_at', 'pages_done'],
 ];
 
 /** Times and ids of which only this is compared: is there one? */

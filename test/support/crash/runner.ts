@@ -151,7 +151,9 @@ async function liveLeg(
     if (gains.get(customerId) !== expected.gains)
       found.push(`its receipts say ${gains.get(customerId)}, not ${expected.gains}`);
     const again = takeAgain(customerId) - expected.fetchedAgain;
-    if (again > (diedAt.get(customerId) ? 1 : 0)) found.push(`${again} pages were fetched again`);
+    // Where nobody was killed, a walk may be repeated for what the one before it missed: that costs no death.
+    const allowed = leg.calm ? Infinity : diedAt.get(customerId) ? 1 : 0;
+    if (again > allowed) found.push(`${again} pages were fetched again`);
     divergences.push(...found.map((what) => ({ customerId, what })));
   }
   for (const what of await faultsOf(world, customerIds)) divergences.push({ customerId: '', what });

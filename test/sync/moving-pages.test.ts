@@ -1,0 +1,139 @@
+/** Records that come, go and change places while their pages are walked. All histories: test/reliability/moving-pages.test.ts. */
+import { expect, test } from 'vitest';
+import { MAX_WALKS } from '../../src/sync/pass-step.ts';
+import { customerOf } from '../support/look.ts';
+import type { Paging } from '../support/moving-data.ts';
+import {
+  createMovingWorld,
+  type Item,
+  liveThroughMoves,
+  PAGE_LIMIT,
+  recordOf,
+  rowsOf,
+  syncOnce,
+} from '../support/moving-histories.ts';
+import { EPOCH_MS } from '../support/records.ts';
+
+const HISTORIES = 15;
+/** Three pages, t11 the latest. */
+const SIZE = 3 * PAGE_LIMIT;
+const id = (index: number) => `t${String(index).padStart(2, '0')}`;
+const item = (index: number): Item => ({ timestamp: EPOCH_MS + index * 1000, amount: '1' });
+
+/** Alice's twelve transactions, synced; `request` counts the pages that a sync asks for. */
+async function createTwelve(paging: Paging) {
+  const moving = await createMovingWorld(() => paging);
+  const { world, data, watch } = moving;
+  const indexes = Array.from({ length: SIZE }, (_none, index) => index);
+  data.add('transactions', 'alice', ...indexes.map((index) => recordOf(id(index), item(index))));
+  await world.addCustomer('alice');
+  const sync = async (onPage: (page: number) => void, mode: 'full' | 'incremental' = 'full') => {
+    let requests = 0;
+    watch('alice', (page) => {
+      requests = page;
+      onPage(page);
+    });
+    return { ...(await syncOnce(world, 'alice', mode)), requests };
+  };
+  return {
+    ...moving,
+    sync,
+    ids: async () => Object.keys(await rowsOf(world, 'alice')),
+    move: (index: number, to: number) =>
+      data.replace('transactions', 'alice', id(index), recordOf(id(index), item(to))),
+    add: (index: number) => data.add('transactions', 'alice', recordOf(id(index), item(index))),
+    remove: (index: number) => data.remove('transactions', 'alice', id(index)),
+  };
+}
+
+test('nothing moves: one look more than there are pages', async () => {
+  const { sync } = await createTwelve('newest_first');
+  expect(await sync(() => {})).toMatchObject({ status: 'succeeded', requests: 4, pages: 3 });
+});
+
+test('a customer of one page is not looked at twice', async () => {
+  const { world, data, watch } = await createMovingWorld(() => 'newest_first');
+  data.add('transactions', 'alice', recordOf(id(0), item(0)));
+  await world.addCustomer('alice');
+  let requests = 0;
+  watch('alice', (page) => {
+    requests = page;
+  });
+  expect(await syncOnce(world, 'alice', 'full')).toMatchObject({ status: 'succeeded', pages: 1 });
+  data.remove('transactions', 'alice', id(0));
+  data.add('transactions', 'alice', recordOf(id(1), item(1)));
+  expect(await syncOnce(world, 'alice', 'full')).toMatchObject({ status: 'succeeded', pages: 1 });
+  expect(Object.keys(await rowsOf(world, 'alice'))).toEqual([id(1)]);
+  expect(requests).toBe(2);
+});
+
+test.each([
+  ['newest_first', 4],
+  ['offsets', 5], // the last record was shifted to a page of its own
+] as const)('%s: what came in front is in this run', async (paging, pages) => {
+  const { sync, ids, add } = await createTwelve(paging);
+  const seen = await sync((page) => page === 3 && add(12));
+  expect(seen).toMatchObject({ status: 'succeeded', requests: pages, pages });
+  expect(await ids()).toContain(id(12));
+});
+
+test('offsets: what was shifted past the cursor is met by the second walk', async () => {
+  const { sync, ids, remove } = await createTwelve('offsets');
+  expect(await sync((page) => page === 2 && remove(11)), 'the fifth is the fourth now').toMatchObject({
+    status: 'succeeded',
+    requests: 7,
+    pages: 6,
+  });
+  expect(await ids(), 'the first walk has not met it').toContain(id(7));
+});
+
+test('one that goes to pages that are done, and one that is gone: only the latter is removed', async () => {
+  const { sync, ids, move, remove } = await createTwelve('oldest_first');
+  await sync(() => {});
+  remove(5);
+  const { status, requests } = await sync((page) => page === 3 && move(10, 4.5));
+  // What is new in the second walk's place makes it unlike the first: the third proves it.
+  expect({ status, requests }).toEqual({ status: 'succeeded', requests: 3 * 3 + 1 });
+  expect(await ids()).toEqual(Array.from({ length: SIZE }, (_none, index) => id(index)).toSpliced(5, 1));
+});
+
+test('rows that are gone are believed to be after two walks that saw the same', async () => {
+  const { sync, ids, remove } = await createTwelve('newest_first');
+  await sync(() => {});
+  remove(5);
+  expect(await sync(() => {})).toMatchObject({ status: 'succeeded', requests: 2 * 3 + 1 });
+  expect(await ids()).not.toContain(id(5));
+  expect(await sync(() => {}), 'nothing is missing now').toMatchObject({ requests: 4 });
+});
+
+test('what moves in every walk is partial and says so, removes nothing, and is looked at again', async () => {
+  const { world, watch, sync, ids, add, remove } = await createTwelve('offsets');
+  await sync(() => {});
+  remove(2);
+  let latest = SIZE - 1;
+  const { status, reason, requests } = await sync((page) => {
+    // In front of every look at the first page: one comes, another goes.
+    if (page % 3 === 1 && page > 1) add(latest + 1);
+    if (page % 3 === 1 && page > 1) remove(latest++);
+  });
+  expect(requests).toBe(MAX_WALKS * 3 + 1);
+  expect({ status, reason }).toEqual({
+    status: 'partial',
+    reason: 'transactions kept moving at Calico while they were read',
+  });
+  expect(await ids(), 'not seen, and not believed').toContain(id(2));
+  const customer = await customerOf(world, 'alice');
+  expect(customer.last_full_at, 'the next one is full again').toBeNull();
+  expect(customer.next_ms).toBeLessThanOrEqual(5 * 60_000);
+
+  watch('alice', () => {});
+  await world.makeDue('alice');
+  await world.syncToEnd('alice');
+  expect(await ids()).not.toContain(id(2));
+  expect((await customerOf(world, 'alice')).last_full_at).not.toBeNull();
+});
+
+test(`${HISTORIES} histories: nothing that was there is lost or removed, and at rest the rows are Calico’s`, async () => {
+  const tally = await liveThroughMoves(HISTORIES);
+  for (const [what, times] of Object.entries(tally)) expect(times, what).toBeGreaterThan(0);
+});

@@ -28,6 +28,8 @@ export type Item = {
   state: 'there' | 'malformed' | 'gone';
   /** The step of its last change. */
   changedAt: number;
+  /** The step since which Calico has had it, whatever became of its content, its time or its provider. */
+  thereSince: number;
 };
 
 export type Calico = {
@@ -47,11 +49,9 @@ export type CalicoOptions = {
   draw: Draw;
   customerIds: readonly string[];
   nowMs: number;
-  /** May a record change its place in the walk? */
-  moves: boolean;
 };
 
-export function createCalico({ data, draw, customerIds, nowMs, moves }: CalicoOptions): Calico {
+export function createCalico({ data, draw, customerIds, nowMs }: CalicoOptions): Calico {
   const items = new Map<string, Item[]>();
   const down = new Set<string>();
 
@@ -83,6 +83,7 @@ export function createCalico({ data, draw, customerIds, nowMs, moves }: CalicoOp
       ...{ version: 1, amount: amountFrom(draw), fees: feesFrom(draw) },
       state: !isAnchor && draw(25) === 0 ? 'malformed' : 'there',
       changedAt: step,
+      thereSince: step,
     };
     own.push(item);
     items.set(customerId, own);
@@ -109,9 +110,8 @@ export function createCalico({ data, draw, customerIds, nowMs, moves }: CalicoOp
       const turn = draw(10);
       if (turn < 3) return `${customerId} gets ${addItem(customerId, stream, step).id}`;
       if (item.state === 'gone' || item.state === 'malformed') {
-        // What is back may stand behind the cursor of a walk under way: it has moved there.
-        if (item.state === 'gone' && !moves) return `${what} stays away`;
-        touch(customerId, item, step, { state: 'there', version: item.version + 1 });
+        const thereSince = item.state === 'gone' ? step : item.thereSince;
+        touch(customerId, item, step, { state: 'there', version: item.version + 1, thereSince });
         return `${what} is back`;
       }
       if (turn < 5 && !isAnchor) {
@@ -122,7 +122,7 @@ export function createCalico({ data, draw, customerIds, nowMs, moves }: CalicoOp
         touch(customerId, item, step, { state: 'malformed' });
         return `${what} can no longer be read`;
       }
-      if (turn < 7 && moves && stream === 'transactions') {
+      if (turn < 7 && stream === 'transactions') {
         const timeMs = item.timeMs + (draw(2) === 0 ? -1 : 1) * draw(2 * DAY_MS);
         touch(customerId, item, step, { timeMs, version: item.version + 1 });
         return `${what} moves to another time`;
@@ -170,7 +170,14 @@ function wireOf(item: Item): object {
   }
   const side = { asset_symbol: 'ETH', amount };
   return {
-    ...{ transaction_id: id, kind, provider_id: provider, account_id: 'a', timestamp: timeMs, hash: `0x${id}` },
+    ...{
+      transaction_id: id,
+      kind,
+      provider_id: provider,
+      account_id: 'a',
+      timestamp: timeMs,
+      hash: `0x${id}`,
+    },
     ...(has(item, 'input') ? { input: side } : {}),
     ...(has(item, 'output') ? { output: side } : {}),
     description: `v${version}`,

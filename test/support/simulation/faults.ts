@@ -9,7 +9,13 @@ export type ApiFault = {
   explains: string;
 };
 
-export const API_ENDPOINTS: readonly Endpoint[] = ['refreshAssets', 'refreshTransactions', 'assets', 'transactions', 'token'];
+export const API_ENDPOINTS: readonly Endpoint[] = [
+  'refreshAssets',
+  'refreshTransactions',
+  'assets',
+  'transactions',
+  'token',
+];
 
 const CODES = [400, 401, 403, 404, 429, 500, 501, 503, 601, 602, 603, 701, 702, 703, 418, 502] as const;
 /** What stops a customer or waits for all is rarer than what is tried again: else little is synced between. */

@@ -55,9 +55,9 @@ type Life = {
   last: Actor | null;
 };
 
-/** Plays a seed on the stage. `moves`: may records change their place while they are walked? */
-export async function live(stage: Stage, seed: number, { moves = false } = {}): Promise<Verdict> {
-  const life = await begin(stage, seed, moves);
+/** Plays a seed on the stage. */
+export async function live(stage: Stage, seed: number): Promise<Verdict> {
+  const life = await begin(stage, seed);
   await trouble(life);
   await recovery(life);
   life.faults.push(...(await life.oracle.atTheEnd()), ...(await secrets(life, seed)));
@@ -66,14 +66,14 @@ export async function live(stage: Stage, seed: number, { moves = false } = {}): 
   return { seed, faults, trace: [...trace, ...faults.map((fault) => `FAULT ${fault}`)], tally };
 }
 
-async function begin(stage: Stage, seed: number, moves: boolean): Promise<Life> {
+async function begin(stage: Stage, seed: number): Promise<Life> {
   await stage.clear(START_MS);
   const draws = Object.fromEntries(
     Object.entries(PURPOSE).map(([name, purpose]) => [name, drawsFrom(seed, purpose)]),
   ) as Life['draws'];
   const plan = drawPlan(draws.plan);
   const customerIds = Array.from({ length: plan.customers }, (_none, index) => `c${index + 1}`);
-  const calico = createCalico({ data: stage.data, draw: draws.data, customerIds, nowMs: START_MS, moves });
+  const calico = createCalico({ data: stage.data, draw: draws.data, customerIds, nowMs: START_MS });
   const life: Life = {
     ...{ stage, plan, calico, draws, faults: [], tally: {} },
     trace: [`seed ${seed}: ${JSON.stringify(plan)}`],
@@ -131,7 +131,8 @@ async function startTurn(life: Life, slot: Slot, customerId: string): Promise<vo
   };
   await scheduler.start(slot.name, customerId, async (actor) => {
     const outcome = await takeTurn(options, actor);
-    const what = outcome === null ? 'is dead' : outcome.kind === 'done' ? `done, ${outcome.status}` : outcome.kind;
+    const what =
+      outcome === null ? 'is dead' : outcome.kind === 'done' ? `done, ${outcome.status}` : outcome.kind;
     note(life, `${slot.name} ends with ${customerId}: ${what}`);
     count(life, `turn ${what}`);
     queue.over(customerId);
@@ -179,7 +180,9 @@ function orderFor(life: Life, { at, customerId, name }: Actor): Order {
     return { do: 'stop' };
   }
   if (at.kind === 'request' && happens(chances.api * 10)) {
-    return fail(pick(draw, apiFaultsAt(API_ENDPOINTS.find((endpoint) => at.name.startsWith(endpoint)) ?? 'token')));
+    return fail(
+      pick(draw, apiFaultsAt(API_ENDPOINTS.find((endpoint) => at.name.startsWith(endpoint)) ?? 'token')),
+    );
   }
   if (at.kind === 'committed' && happens(chances.commit * 10)) return failPostgres(['terminate']);
   if (at.kind === 'statement' && happens(chances.postgres * 4)) return failPostgres(POSTGRES_FAULTS);
@@ -359,8 +362,19 @@ async function secrets({ stage }: Life, seed: number): Promise<string[]> {
   const lines = stage.logged.filter((line) => isSecret.test(line)).map(() => 'a secret in a log line');
   if (seed % 10 > 0) return lines;
   const { rows } = await stage.pool.query<{ fault: string }>(
-    ['sync_runs', 'dead_letters', 'quarantined_records', 'event_outbox', 'contract_drift', 'fleet_pause', 'customers']
-      .map((table) => `SELECT 'a secret in ${table}' AS fault FROM calico.${table} t WHERE t::text ~ '${isSecret.source}'`)
+    [
+      'sync_runs',
+      'dead_letters',
+      'quarantined_records',
+      'event_outbox',
+      'contract_drift',
+      'fleet_pause',
+      'customers',
+    ]
+      .map(
+        (table) =>
+          `SELECT 'a secret in ${table}' AS fault FROM calico.${table} t WHERE t::text ~ '${isSecret.source}'`,
+      )
       .join(' UNION ALL '),
   );
   return [...lines, ...rows.map(({ fault }) => fault)];

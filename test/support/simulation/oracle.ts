@@ -104,7 +104,7 @@ export function createOracle(pool: pg.Pool, calico: Calico): Oracle {
   function removalFaults(known: Known, items: readonly Item[], rows: readonly Row[]): string[] {
     const removed = new Set(rows.filter((row) => row.removed).map(({ stream, id }) => `${stream} ${id}`));
     const faults = items
-      .filter(({ state, changedAt }) => state !== 'gone' && changedAt < (known.readSince ?? 0))
+      .filter(({ state, thereSince }) => state !== 'gone' && thereSince < (known.readSince ?? 0))
       .map(({ stream, id }) => `${stream} ${id}`)
       .filter((key) => removed.has(key) && !known.removed.has(key));
     known.removed = removed;

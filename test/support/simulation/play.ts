@@ -6,8 +6,6 @@ export type Play = {
   databaseUrls: readonly string[];
   first: number;
   seeds: number;
-  /** May records change their place while they are walked? */
-  moves: boolean;
   goesOn?(): boolean;
   onVerdict?(verdict: Verdict): void;
 };
@@ -21,7 +19,7 @@ export type Played = {
 };
 
 /** Plays seed after seed, a few at a time. */
-export async function playSeeds({ databaseUrls, first, seeds, moves, ...play }: Play): Promise<Played> {
+export async function playSeeds({ databaseUrls, first, seeds, ...play }: Play): Promise<Played> {
   const failed: string[] = [];
   const tally: Record<string, number> = {};
   let played = 0;
@@ -29,7 +27,7 @@ export async function playSeeds({ databaseUrls, first, seeds, moves, ...play }: 
     const stage = await openStage(databaseUrl);
     try {
       while (played < seeds && (play.goesOn?.() ?? true)) {
-        const verdict = await live(stage, first + played++, { moves });
+        const verdict = await live(stage, first + played++);
         for (const [what, times] of Object.entries(verdict.tally)) tally[what] = (tally[what] ?? 0) + times;
         play.onVerdict?.(verdict);
         const { seed, faults } = verdict;

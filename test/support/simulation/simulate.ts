@@ -1,10 +1,17 @@
 /**
  * `npm run simulate -- --seed 42`: plays a seed and prints everything that happens in it; the same each time.
- * `--seeds 500` goes on from there, `--minutes 120` for so long, and say only how many there were and which of them failed.
+ * `--seeds 500` goes on from there, `--minutes 120` for so long, `--until-failure` no further than it has to: then it says how
+ * many there were and what failed.
  */
 import { randomBytes } from 'node:crypto';
 import { parseArgs } from 'node:util';
-import { asAdmin, createTemplate, dropTestDatabases, templateName, urlOfDatabase } from '../database-template.ts';
+import {
+  asAdmin,
+  createTemplate,
+  dropTestDatabases,
+  templateName,
+  urlOfDatabase,
+} from '../database-template.ts';
 import { findOrStartPostgres } from '../servers.ts';
 import { playSeeds } from './play.ts';
 
@@ -13,7 +20,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     seeds: { type: 'string' },
     minutes: { type: 'string' },
-    moves: { type: 'boolean', default: false },
+    'until-failure': { type: 'boolean', default: false },
   },
 });
 const first = Number(values.seed);
@@ -30,23 +37,32 @@ try {
   for (const name of names)
     await asAdmin(postgres.url, `CREATE DATABASE ${name} TEMPLATE ${templateName(prefix)}`);
   const beganMs = Date.now();
+  let isFailed = false;
   const { played, failed, tally } = await playSeeds({
     databaseUrls: names.map((name) => urlOfDatabase(postgres.url, name)),
-    ...{ first, moves: values.moves, goesOn: () => Date.now() < endMs },
+    first,
+    goesOn: () => Date.now() < endMs && !(isFailed && values['until-failure']),
     seeds: isSingle ? 1 : Number(values.seeds ?? Number.POSITIVE_INFINITY),
     onVerdict: ({ trace, faults, seed }) => {
-      if (isSingle) console.log(trace.join('\n'));
-      else if (faults.length > 0) console.log(`seed ${seed}:\n  ${faults.join('\n  ')}`);
+      isFailed ||= faults.length > 0;
+      if (isSingle) print(trace.join('\n'));
+      else if (faults.length > 0) print(`seed ${seed}:\n  ${faults.join('\n  ')}`);
     },
   });
   const seconds = Math.round((Date.now() - beganMs) / 1_000);
-  if (isSingle) console.log(failed.length > 0 ? 'It breaks a promise.' : 'It keeps every promise.');
+  if (isSingle) print(failed.length > 0 ? 'It breaks a promise.' : 'It keeps every promise.');
   else {
     const happened = Object.entries(tally).map(([what, times]) => `${times} ${what}`);
-    console.log(`${happened.toSorted().join(', ')}\n${played} seeds from ${first} in ${seconds} s, ${failed.length} failed`);
+    print(
+      `${happened.toSorted().join(', ')}\n${played} seeds from ${first} in ${seconds} s, ${failed.length} failed`,
+    );
   }
   process.exitCode = failed.length > 0 ? 1 : 0;
 } finally {
   await dropTestDatabases(postgres.url, prefix);
   await postgres.stop();
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
 }

@@ -1,7 +1,7 @@
 /** What all seeds of one process share: a database, a sandbox and the workers' ways to both. Seeds play on it one by one. */
 import { randomBytes } from 'node:crypto';
-import { type Logger, pino } from 'pino';
 import pg from 'pg';
+import { type Logger, pino } from 'pino';
 import { type CalicoClient, createCalicoClient } from '../../../src/calico/client.ts';
 import { type Connection, type Database, openDatabase } from '../../../src/db/client.ts';
 import type { KeyRing } from '../../../src/db/vault.ts';
@@ -45,13 +45,22 @@ export type Stage = {
 /** Opens a stage on a migrated database that nobody else uses. */
 export async function openStage(databaseUrl: string): Promise<Stage> {
   await installClock(databaseUrl);
-  const pool = new pg.Pool({ connectionString: databaseUrl, max: 1, application_name: 'calico-sync simulation' });
+  const pool = new pg.Pool({
+    connectionString: databaseUrl,
+    max: 1,
+    application_name: 'calico-sync simulation',
+  });
   pool.on('error', () => {}); // whoever queries next sees it
   const clock = openClock(pool);
   const data = createMemoryData();
   const sandbox = await startSandbox({
     data,
-    ...{ now: clock.now, logRequests: false, cursorTtlMs: 20 * 60_000, refreshTokenGraceMs: 24 * 60 * 60_000 },
+    ...{
+      now: clock.now,
+      logRequests: false,
+      cursorTtlMs: 20 * 60_000,
+      refreshTokenGraceMs: 24 * 60 * 60_000,
+    },
     sleep: clock.advance,
   });
   const slots = SLOTS.map((name): Slot => {

@@ -136,7 +136,9 @@ async function terminate({ stage, open }: Gates, connection: Connection): Promis
   });
   open.delete(connection);
   // Over when the process is gone: until then its locks may be held.
-  await stage.pool.query("SET client_min_messages = 'error'; SELECT pg_terminate_backend(" + rows[0]?.pid + ', 5000)');
+  await stage.pool.query(
+    "SET client_min_messages = 'error'; SELECT pg_terminate_backend(" + rows[0]?.pid + ', 5000)',
+  );
   throw error;
 }
 
@@ -171,4 +173,3 @@ function nameOf({ endpoint, query }: Request): string {
   const where = query?.['cursor'] ? ', a later page' : '';
   return `${endpoint}${query?.['start_time'] ? ', a window' : ''}${where}`;
 }
-

@@ -51,6 +51,7 @@ export type CalicoOptions = {
   nowMs: number;
 };
 
+/** Makes the customers and their first records. */
 export function createCalico({ data, draw, customerIds, nowMs }: CalicoOptions): Calico {
   const items = new Map<string, Item[]>();
   const down = new Set<string>();

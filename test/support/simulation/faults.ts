@@ -9,6 +9,7 @@ export type ApiFault = {
   explains: string;
 };
 
+/** Names begin none of the others’ in this order. */
 export const API_ENDPOINTS: readonly Endpoint[] = [
   'refreshAssets',
   'refreshTransactions',
@@ -56,6 +57,7 @@ export function apiFaultsAt(endpoint: Endpoint): string[] {
   return [...all, ...MILD.map((code) => `status ${code}`), 'reset', 'reset', 'truncation', 'slowness'];
 }
 
+/** The fault of that name. */
 export function apiFault(name: string): ApiFault {
   const fault = API_FAULTS[name];
   if (!fault) throw new Error(`there is no fault ${name}`);

@@ -60,6 +60,7 @@ export type Oracle = {
 
 const ENDED = ['succeeded', 'partial', 'failed', 'dead_lettered'];
 
+/** An oracle of these customers, who have nothing in Postgres yet. */
 export function createOracle(pool: pg.Pool, calico: Calico): Oracle {
   const explained = new Map<string, Set<string>>();
   const tally: Record<string, number> = {};

@@ -29,6 +29,7 @@ export type Plan = {
 /** More faults than this make a seed no better, only longer. */
 export const MOST_FAULTS = 6;
 
+/** Draws a plan. */
 export function drawPlan(draw: Draw): Plan {
   const has = (oneIn: number) => draw(oneIn) === 0;
   const some = (oneIn: number, chance: number) => (has(oneIn) ? 1 + draw(chance) : 0);

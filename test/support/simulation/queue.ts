@@ -16,6 +16,7 @@ export type SimulatedQueue = {
   heal(): void;
 };
 
+/** An empty queue. */
 export function createQueue(draw: Draw, chances: Plan['queue']): SimulatedQueue {
   let waiting: string[] = [];
   const active: string[] = [];

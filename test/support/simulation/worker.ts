@@ -137,7 +137,7 @@ async function terminate({ stage, open }: Gates, connection: Connection): Promis
   open.delete(connection);
   // Over when the process is gone: until then its locks may be held.
   await stage.pool.query(
-    "SET client_min_messages = 'error'; SELECT pg_terminate_backend(" + rows[0]?.pid + ', 5000)',
+    `SET client_min_messages = 'error'; SELECT pg_terminate_backend(${rows[0]?.pid}, 5000)`,
   );
   throw error;
 }

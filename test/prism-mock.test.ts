@@ -126,7 +126,10 @@ const commitLine = z.object({
   quarantined: z.int(),
 });
 
-const fateLine = z.union([commitLine, z.object({ msg: z.literal('starting the pages over') })]);
+const fateLine = z.union([
+  commitLine,
+  z.object({ msg: z.enum(['starting the pages over', 'the first page stands']) }),
+]);
 
 function isBalanced(commit: z.output<typeof commitLine>): boolean {
   const { fetched, inserted, updated, unchanged, duplicates, quarantined } = commit;

@@ -49,6 +49,7 @@ export function placeAfter(pass: Pass, page: Page, step: Step): Place | null {
  * in their order: those behind were pushed to pages that were read after it.
  */
 export function compareHeads({ before, now }: Heads): 'stands' | 'grew' | 'moved' {
+  if (before.length + now.length === 0) return 'stands';
   const known = new Set(before);
   const fresh = now.findIndex((key) => known.has(key));
   const isPushed = fresh >= 0 && now.slice(fresh).every((key, index) => key === before[index]);

@@ -138,7 +138,8 @@ async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outcome | n
     const { step, counts, next } = await commitPage(deps.db, {
       ...{ lease, run: turn.run, stream, pass: at, page, keepRaw },
     });
-    turn.log.debug({ stream: stream.name, page: at.pagesDone, step, ...counts }, 'page committed');
+    const told = step === 'stands' ? 'the first page stands' : 'page committed';
+    turn.log.debug({ stream: stream.name, page: at.pagesDone, ...counts }, told);
     noteProgress(turn, page);
     await keepDrift(turn);
     if (next === null) return null;

@@ -26,6 +26,9 @@ describeOnBothQueues('a worker at a page that does not come', (backend) => {
     await expectRuns(at, ['alice succeeded']);
     expect(await at.rows('SELECT count(*)::int AS n FROM calico.transactions')).toEqual([{ n: 5 }]);
     const pages = at.sandbox.requestsFor({ endpoint: 'transactions', method: 'GET' });
-    expect(pages.map(({ query }) => 'cursor' in query)).toEqual([true, true]);
+    expect(
+      pages.map(({ query }) => 'cursor' in query),
+      'two pages, and the first looked at again',
+    ).toEqual([true, true, false]);
   });
 });

@@ -1,17 +1,17 @@
 import { expect, it } from 'vitest';
 import { createGate, nth } from '../support/gate.ts';
-import { EPOCH_MS, sends, transaction } from '../support/records.ts';
+import { sends, transaction } from '../support/records.ts';
 import { createInstallation, expectRuns } from './installation.ts';
 
 it('sync --wait does not take the run that is under way for its own: what came since then is here when it ends', async () => {
-  const gate = createGate(nth(2, 'transactions'));
+  const gate = createGate(nth(3, 'transactions'));
   const at = await createInstallation({ sandbox: { onRequest: gate.onRequest } });
-  at.data.add('transactions', 'alice', ...sends(3));
+  at.data.add('transactions', 'alice', ...sends(5));
   await at.add('alice');
   await at.startWorker();
   await gate.arrival;
-  // Before the pages that the run under way has read already.
-  at.data.add('transactions', 'alice', transaction('send', 'late', { timestamp: EPOCH_MS - 1 }));
+  // On the second page, which the run under way has read already.
+  at.data.add('transactions', 'alice', transaction('send', 't002-late'));
 
   const waiting = at.start('sync alice --full --wait');
   await waiting.prints('Asked for a full sync of alice.');
@@ -20,7 +20,7 @@ it('sync --wait does not take the run that is under way for its own: what came s
   gate.open();
 
   const { code, stdout } = await waiting.finished;
-  expect(stdout).toContain('  transactions: 2 pages, 4 fetched = 1 inserted + 0 updated + 3 unchanged');
+  expect(stdout).toContain('  transactions: 3 pages, 6 fetched = 1 inserted + 0 updated + 5 unchanged');
   expect(stdout).toContain('1 succeeded, 0 partial, 0 failed.');
   expect(code).toBe(0);
   await expectRuns(at, ['alice succeeded', 'alice succeeded']);

@@ -4,6 +4,7 @@ import { addCustomer, pauseCustomer, requestSync, resumeCustomer } from '../../.
 import { pick } from '../../../src/sandbox/generate-random.ts';
 import { FRAIL } from './calico.ts';
 import { count, type Life, note } from './state.ts';
+import { engage } from './turns.ts';
 import { doAtGates } from './worker.ts';
 
 const MINUTE_MS = 60_000;
@@ -19,6 +20,7 @@ export async function somethingHappens(life: Life): Promise<void> {
   if (happens(perMille.down)) turnProvider(life, customerId);
   if (happens(perMille.tokens)) endTokens(life, customerId, draw(4) === 0);
   if (happens(perMille.clock)) await passTime(life);
+  if (happens(perMille.stall)) await stall(life);
   const isFree = scheduler.actors().every(({ name }) => name !== 'operator');
   if (isFree && happens(perMille.operator)) await operate(life, customerId);
 }
@@ -73,6 +75,19 @@ export async function passTime(life: Life): Promise<void> {
   await stage.clock.advance(ms);
   count(life, 'clock');
   note(life, `clock: ${ms / 1_000} s later`);
+}
+
+/** A worker sleeps past its lease while others go on; it wakes up in the middle of something. */
+async function stall(life: Life): Promise<void> {
+  const { scheduler, draws, stage } = life;
+  const workers = scheduler.ready().filter(({ name }) => name !== 'operator');
+  if (workers.length === 0) return;
+  const sleeper = pick(draws.world, workers);
+  life.stalled.set(sleeper, life.trace.length + 20 + draws.world(150));
+  await stage.clock.advance(6 * MINUTE_MS);
+  count(life, 'stall');
+  note(life, `${sleeper.name} sleeps, and its lease runs out`);
+  await engage(life, 100);
 }
 
 /** A person: pauses, resumes, brings new credentials, asks for a sync. Waits for locks as everybody does. */

@@ -159,11 +159,13 @@ export function createOracle(pool: pg.Pool, calico: Calico): Oracle {
         ...letterFaults(known, customerId, letters),
       ];
       known.turns.delete(began);
+      // Nothing here is a defect of Calico's or of Postgres'.
+      const defects = runs.filter(({ reason }) => reason?.includes('calico-sync itself failed'));
+      faults.push(...defects.map(({ reason }) => `a defect: ${reason}`));
       for (const run of runs.filter(({ id, status }) => ENDED.includes(status) && !known.ended.has(id))) {
         known.ended.add(run.id);
         tally[run.status] = (tally[run.status] ?? 0) + 1;
         if (run.status === 'failed') faults.push(`a receipt that does not hold: ${run.reason}`);
-        if (run.reason?.includes('calico-sync itself failed')) faults.push(`a defect: ${run.reason}`);
         faults.push(...greenFaults(known, customerId, run, rows));
         const isWhole = run.status === 'succeeded' || run.status === 'partial';
         if (isWhole) known.readSince = known.turns.size > 0 ? Math.min(...known.turns) : null;

@@ -20,7 +20,7 @@ export type Plan = {
     stop: number;
   };
   /** Of a thousand steps while somebody moves. */
-  perMille: { data: number; clock: number; down: number; tokens: number; operator: number };
+  perMille: { data: number; clock: number; stall: number; down: number; tokens: number; operator: number };
   queue: { lose: number; double: number; delay: number };
   /** Is everything readable at the end? */
   mends: boolean;
@@ -49,6 +49,7 @@ export function drawPlan(draw: Draw): Plan {
     perMille: {
       data: some(2, 60),
       clock: some(2, 12),
+      stall: some(3, 20),
       down: some(4, 15),
       tokens: some(4, 12),
       operator: some(4, 10),

@@ -30,6 +30,8 @@ export type Life = {
   faultsLeft: number;
   /** Who went on last. */
   last: Actor | null;
+  /** Workers that were stopped in their tracks, and the step of the trace before which they do not go on. */
+  stalled: Map<Actor, number>;
   /** How the 206 of a provider that is down ends, by customer. */
   ups: Map<string, () => void>;
 };

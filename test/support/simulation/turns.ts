@@ -45,7 +45,9 @@ async function startTurn(life: Life, slot: Slot, customerId: string): Promise<vo
 /** One actor goes on: mostly the last one. */
 export async function goOn(life: Life, orderOf: (actor: Actor) => Order, draw: Draw): Promise<void> {
   const { scheduler, plan } = life;
-  const ready = scheduler.ready();
+  const awake = scheduler.ready().filter((one) => (life.stalled.get(one) ?? 0) < life.trace.length);
+  // Those who sleep wake up when there is nobody else.
+  const ready = awake.length > 0 ? awake : scheduler.ready();
   if (ready.length === 0) return scheduler.untilUnlocked();
   const stays = life.last !== null && ready.includes(life.last) && draw(100) >= plan.chances.change;
   const actor = stays && life.last !== null ? life.last : pick(draw, ready);

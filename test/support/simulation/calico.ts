@@ -95,8 +95,8 @@ export function createCalico({ data, draw, customerIds, nowMs }: CalicoOptions):
 
   for (const customerId of customerIds) {
     data.addCustomer(customerId);
-    for (let left = 1 + draw(5); left > 0; left--) addItem(customerId, 'assets', 0);
-    for (let left = 1 + draw(8); left > 0; left--) addItem(customerId, 'transactions', 0);
+    for (let left = 1 + draw(4); left > 0; left--) addItem(customerId, 'assets', 0);
+    for (let left = 1 + draw(7); left > 0; left--) addItem(customerId, 'transactions', 0);
   }
 
   return {

@@ -34,9 +34,9 @@ export function drawPlan(draw: Draw): Plan {
   const has = (oneIn: number) => draw(oneIn) === 0;
   const some = (oneIn: number, chance: number) => (has(oneIn) ? 1 + draw(chance) : 0);
   return {
-    customers: 1 + (has(2) ? 1 : 0) + (has(12) ? 1 : 0),
+    customers: 1 + (has(3) ? 1 : 0) + (has(12) ? 1 : 0),
     workers: 1 + draw(3),
-    turns: 2 + draw(4),
+    turns: 2 + draw(3),
     slicePages: has(3) ? 2 : 50,
     chances: {
       change: 5 + draw(40),

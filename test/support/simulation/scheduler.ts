@@ -37,7 +37,7 @@ export type Scheduler = {
 };
 
 /** Longer than nearly every statement takes: then Postgres is asked whether it waits for a lock. */
-const LOOK_AFTER_MS = 6;
+const LOOK_AFTER_MS = 8;
 
 /** `countLockWaits`: connections of the workers that wait for a lock right now. */
 export function createScheduler(countLockWaits: () => Promise<number>): Scheduler {
@@ -54,18 +54,20 @@ export function createScheduler(countLockWaits: () => Promise<number>): Schedule
 
   /** Until nobody moves; whoever waits for a lock does not, and stays so until another has gone on. */
   async function settle(): Promise<void> {
-    while (moving() > 0) {
+    for (let lookAfterMs = LOOK_AFTER_MS; moving() > 0; lookAfterMs *= 2) {
       const before = changes;
-      if (await changesWithin(LOOK_AFTER_MS)) continue;
+      // Alone, nobody waits for another's lock.
+      if (await changesWithin(actors.size > 1 ? lookAfterMs : null)) continue;
       const waiting = await countLockWaits();
       if (changes === before && waiting === moving()) return;
     }
     if (broken !== null) throw broken;
   }
 
-  function changesWithin(ms: number): Promise<boolean> {
+  /** `ms` null: however long it takes. */
+  function changesWithin(ms: number | null): Promise<boolean> {
     return new Promise((resolve) => {
-      const timer = setTimeout(() => resolve(false), ms);
+      const timer = ms === null ? undefined : setTimeout(() => resolve(false), ms);
       onChange = () => {
         clearTimeout(timer);
         resolve(true);

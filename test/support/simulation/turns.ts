@@ -53,6 +53,7 @@ export async function goOn(life: Life, orderOf: (actor: Actor) => Order, draw: D
   const actor = stays && life.last !== null ? life.last : pick(draw, ready);
   if (actor !== life.last && scheduler.actors().length > 1) count(life, 'switches');
   life.last = actor;
+  count(life, 'steps');
   const order = orderOf(actor);
   const how = order.do === 'go' ? '' : ` !${order.do} ${order.do === 'fail' ? order.how : ''}`;
   note(life, `${actor.name} ${actor.at?.kind === 'committed' ? 'has ' : ''}${actor.at?.name}${how}`);

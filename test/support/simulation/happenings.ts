@@ -85,6 +85,8 @@ async function stall(life: Life): Promise<void> {
   const sleeper = pick(draws.world, workers);
   life.stalled.set(sleeper, life.trace.length + 20 + draws.world(150));
   await stage.clock.advance(6 * MINUTE_MS);
+  // BullMQ takes a job whose worker does not stir for stalled, and gives it to another.
+  life.queue.over(sleeper.customerId);
   count(life, 'stall');
   note(life, `${sleeper.name} sleeps, and its lease runs out`);
   await engage(life, 100);

@@ -8,17 +8,10 @@ export type Plan = {
   turns: number;
   /** Pages a turn. */
   slicePages: number;
-  /** Of a hundred chances each. */
-  chances: {
-    /** That another than the last one goes on. */
-    change: number;
-    api: number;
-    postgres: number;
-    /** Of a commit whose worker does not hear of it. */
-    commit: number;
-    death: number;
-    stop: number;
-  };
+  /** How often another than the last one goes on, of a hundred times. */
+  change: number;
+  /** What goes wrong of a thousand requests, statements, commits (whose worker does not hear of it), and gates of any kind. */
+  faults: { api: number; postgres: number; commit: number; death: number; stop: number };
   /** Of a thousand steps while somebody moves. */
   perMille: { data: number; clock: number; stall: number; down: number; tokens: number; operator: number };
   queue: { lose: number; double: number; delay: number };
@@ -38,13 +31,13 @@ export function drawPlan(draw: Draw): Plan {
     workers: 1 + draw(3),
     turns: 2 + draw(3),
     slicePages: has(3) ? 2 : 50,
-    chances: {
-      change: 5 + draw(40),
-      api: has(2) ? 5 + draw(25) : 0,
-      postgres: some(3, 3),
-      commit: some(4, 10),
-      death: some(4, 2),
-      stop: some(8, 1),
+    change: 5 + draw(40),
+    faults: {
+      api: has(2) ? 50 + draw(250) : 0,
+      postgres: some(3, 12),
+      commit: some(4, 100),
+      death: some(3, 8),
+      stop: some(6, 4),
     },
     perMille: {
       data: some(2, 60),

@@ -49,7 +49,7 @@ export async function goOn(life: Life, orderOf: (actor: Actor) => Order, draw: D
   // Those who sleep wake up when there is nobody else.
   const ready = awake.length > 0 ? awake : scheduler.ready();
   if (ready.length === 0) return scheduler.untilUnlocked();
-  const stays = life.last !== null && ready.includes(life.last) && draw(100) >= plan.chances.change;
+  const stays = life.last !== null && ready.includes(life.last) && draw(100) >= plan.change;
   const actor = stays && life.last !== null ? life.last : pick(draw, ready);
   if (actor !== life.last && scheduler.actors().length > 1) count(life, 'switches');
   life.last = actor;
@@ -63,7 +63,7 @@ export async function goOn(life: Life, orderOf: (actor: Actor) => Order, draw: D
 /** What goes wrong at the gate where an actor stands. */
 export function orderFor(life: Life, { at, customerId, name }: Actor): Order {
   const { plan, draws, oracle } = life;
-  const { chances } = plan;
+  const { faults } = plan;
   const draw = draws.faults;
   const happens = (chance: number) => life.faultsLeft > 0 && chance > 0 && draw(1_000) < chance;
   const fail = (how: string): Order => {
@@ -72,25 +72,25 @@ export function orderFor(life: Life, { at, customerId, name }: Actor): Order {
     return { do: 'fail', how };
   };
   if (at === null) return { do: 'go' };
-  if (happens(chances.death)) {
+  if (happens(faults.death)) {
     life.faultsLeft--;
     count(life, `death at ${at.kind}`);
     oracle.explain(customerId, 'workers died');
     return { do: 'die' };
   }
   if (name === 'operator') return { do: 'go' };
-  if (happens(chances.stop)) {
+  if (happens(faults.stop)) {
     life.faultsLeft--;
     count(life, 'stop');
     return { do: 'stop' };
   }
-  if (at.kind === 'request' && happens(chances.api * 10)) {
+  if (at.kind === 'request' && happens(faults.api)) {
     return fail(
       pick(draw, apiFaultsAt(API_ENDPOINTS.find((endpoint) => at.name.startsWith(endpoint)) ?? 'token')),
     );
   }
-  if (at.kind === 'committed' && happens(chances.commit * 10)) return failPostgres(['terminate']);
-  if (at.kind === 'statement' && happens(chances.postgres * 4)) return failPostgres(POSTGRES_FAULTS);
+  if (at.kind === 'committed' && happens(faults.commit)) return failPostgres(['terminate']);
+  if (at.kind === 'statement' && happens(faults.postgres)) return failPostgres(POSTGRES_FAULTS);
   return { do: 'go' };
 
   function failPostgres(how: readonly string[]): Order {

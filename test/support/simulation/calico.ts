@@ -96,7 +96,8 @@ export function createCalico({ data, draw, customerIds, nowMs }: CalicoOptions):
   for (const customerId of customerIds) {
     data.addCustomer(customerId);
     for (let left = 1 + draw(4); left > 0; left--) addItem(customerId, 'assets', 0);
-    for (let left = 1 + draw(7); left > 0; left--) addItem(customerId, 'transactions', 0);
+    for (let left = 1 + draw(draw(4) === 0 ? 12 : 6); left > 0; left--)
+      addItem(customerId, 'transactions', 0);
   }
 
   return {
@@ -109,22 +110,23 @@ export function createCalico({ data, draw, customerIds, nowMs }: CalicoOptions):
       const isAnchor = item === own[0];
       const what = `${customerId} ${item.id}`;
       const turn = draw(10);
-      if (turn < 3) return `${customerId} gets ${addItem(customerId, stream, step).id}`;
+      if (turn < 2) return `${customerId} gets ${addItem(customerId, stream, step).id}`;
       if (item.state === 'gone' || item.state === 'malformed') {
         const thereSince = item.state === 'gone' ? step : item.thereSince;
         touch(customerId, item, step, { state: 'there', version: item.version + 1, thereSince });
         return `${what} is back`;
       }
-      if (turn < 5 && !isAnchor) {
+      if (turn < 4 && !isAnchor) {
         touch(customerId, item, step, { state: 'gone' });
         return `${what} goes`;
       }
-      if (turn < 6 && !isAnchor) {
+      if (turn < 5 && !isAnchor) {
         touch(customerId, item, step, { state: 'malformed' });
         return `${what} can no longer be read`;
       }
       if (turn < 7 && stream === 'transactions') {
-        const timeMs = item.timeMs + (draw(2) === 0 ? -1 : 1) * draw(2 * DAY_MS);
+        // Mostly back: from what a walk has before it to what it has behind it.
+        const timeMs = item.timeMs + (draw(3) > 0 ? -1 : 1) * draw(3 * DAY_MS);
         touch(customerId, item, step, { timeMs, version: item.version + 1 });
         return `${what} moves to another time`;
       }

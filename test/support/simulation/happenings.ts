@@ -82,8 +82,11 @@ async function stall(life: Life): Promise<void> {
   const { scheduler, draws, stage } = life;
   const workers = scheduler.ready().filter(({ name }) => name !== 'operator');
   if (workers.length === 0) return;
-  const sleeper = pick(draws.world, workers);
-  life.stalled.set(sleeper, life.trace.length + 20 + draws.world(150));
+  // One that has an answer in hand has the most to spoil.
+  const holders = workers.filter(({ at }) => at?.kind === 'answer');
+  const sleeper = pick(draws.world, holders.length > 0 ? holders : workers);
+  life.stalled.set(sleeper, life.trace.length + 20 + draws.world(200));
+  for (let left = draws.world(4); left > 0; left--) await changeData(life, sleeper.customerId);
   await stage.clock.advance(6 * MINUTE_MS);
   // BullMQ takes a job whose worker does not stir for stalled, and gives it to another.
   life.queue.over(sleeper.customerId);
@@ -105,6 +108,7 @@ async function operate(life: Life, customerId: string): Promise<void> {
     ['brings credentials of', () => giveCredentials(life, customerId, db)],
   ];
   const [what, act] = pick(draws.world, acts);
+  life.operated.add(customerId);
   note(life, `operator ${what} ${customerId}`);
   count(life, `operator ${what}`);
   await scheduler.start(slot.name, customerId, async (actor) => {

@@ -49,7 +49,15 @@ async function begin(stage: Stage, seed: number): Promise<Life> {
   const life: Life = {
     ...{ stage, plan, calico, draws, faults: [], tally: {} },
     trace: [`seed ${seed}: ${JSON.stringify(plan)}`],
-    ...{ step: 1, turns: 0, faultsLeft: MOST_FAULTS, last: null, ups: new Map(), stalled: new Map() },
+    ...{
+      step: 1,
+      turns: 0,
+      faultsLeft: MOST_FAULTS,
+      last: null,
+      ups: new Map(),
+      stalled: new Map(),
+      operated: new Set(),
+    },
     oracle: createOracle(stage.pool, calico),
     queue: createQueue(draws.queue, plan.queue),
     scheduler: createScheduler(stage.countLockWaits),

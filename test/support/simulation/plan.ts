@@ -8,6 +8,8 @@ export type Plan = {
   turns: number;
   /** Pages a turn. */
   slicePages: number;
+  /** Records a page. */
+  pageLimit: number;
   /** How often another than the last one goes on, of a hundred times. */
   change: number;
   /** What goes wrong of a thousand requests, statements, commits (whose worker does not hear of it), and gates of any kind. */
@@ -28,9 +30,10 @@ export function drawPlan(draw: Draw): Plan {
   const some = (oneIn: number, chance: number) => (has(oneIn) ? 1 + draw(chance) : 0);
   return {
     customers: 1 + (has(3) ? 1 : 0) + (has(12) ? 1 : 0),
-    workers: 1 + draw(3),
+    workers: has(4) ? 1 : 2 + draw(2),
     turns: 2 + draw(3),
     slicePages: has(3) ? 2 : 50,
+    pageLimit: has(3) ? 2 : 3,
     change: 5 + draw(40),
     faults: {
       api: has(2) ? 50 + draw(250) : 0,

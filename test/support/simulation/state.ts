@@ -32,6 +32,8 @@ export type Life = {
   last: Actor | null;
   /** Workers that were stopped in their tracks, and the step of the trace before which they do not go on. */
   stalled: Map<Actor, number>;
+  /** Customers whom a person has paused, resumed or given new tokens. */
+  operated: Set<string>;
   /** How the 206 of a provider that is down ends, by customer. */
   ups: Map<string, () => void>;
 };

@@ -5,7 +5,7 @@ import { API_ENDPOINTS, apiFault, apiFaultsAt, POSTGRES_FAULTS } from './faults.
 import type { Actor, Order } from './scheduler.ts';
 import type { Slot } from './stage.ts';
 import { count, type Life, note } from './state.ts';
-import { takeTurn } from './worker.ts';
+import { LEASE_MS, takeTurn } from './worker.ts';
 
 /** Ticks and gives jobs to workers that have none, with a chance of so many in a hundred each. */
 export async function engage(life: Life, chance: number): Promise<void> {
@@ -22,17 +22,28 @@ export async function engage(life: Life, chance: number): Promise<void> {
 }
 
 async function startTurn(life: Life, slot: Slot, customerId: string): Promise<void> {
-  const { stage, scheduler, oracle, queue, draws } = life;
+  const { stage, plan, scheduler, oracle, queue, draws } = life;
   const began = ++life.step;
   life.turns++;
   oracle.turnBegins(customerId, began);
   note(life, `${slot.name} takes ${customerId}`);
   const options = {
-    ...{ stage, slot, scheduler, draw: draws.workers, slicePages: life.plan.slicePages },
+    ...{
+      stage,
+      slot,
+      scheduler,
+      draw: draws.workers,
+      settings: { pageLimit: plan.pageLimit, slicePages: plan.slicePages },
+    },
     onApiFault: (actor: Actor, name: string) => oracle.explain(actor.customerId, apiFault(name).explains),
   };
+  const { faultsLeft } = life;
+  const beganMs = stage.clock.now();
   await scheduler.start(slot.name, customerId, async (actor) => {
     const outcome = await takeTurn(options, actor);
+    const isDisturbed = life.faultsLeft < faultsLeft || life.operated.has(customerId);
+    if (outcome?.kind === 'fenced' && !isDisturbed && stage.clock.now() < beganMs + LEASE_MS)
+      life.faults.push(`${customerId}: a second worker was let in while the first had the lease`);
     const what =
       outcome === null ? 'is dead' : outcome.kind === 'done' ? `done, ${outcome.status}` : outcome.kind;
     note(life, `${slot.name} ends with ${customerId}: ${what}`);

@@ -16,10 +16,13 @@ import { OVERLAP_MS } from './oracle.ts';
 import type { Actor, GateKind, Order, Scheduler } from './scheduler.ts';
 import type { Slot, Stage } from './stage.ts';
 
+/** Of a lease, in milliseconds. */
+export const LEASE_MS = 5 * 60_000;
+
 const SETTINGS: SyncSettings = {
   pageLimit: 3,
   slicePages: 50,
-  leaseMs: 5 * 60_000,
+  leaseMs: LEASE_MS,
   syncIntervalMs: 60 * 60_000,
   fullSyncIntervalMs: 24 * 60 * 60_000,
   overlapMs: OVERLAP_MS,
@@ -46,22 +49,21 @@ export type WorkerOptions = {
   slot: Slot;
   scheduler: Scheduler;
   draw: Draw;
-  /** Pages a turn. */
-  slicePages: number;
+  settings: Pick<SyncSettings, 'pageLimit' | 'slicePages'>;
   /** Hears what was done to a request, for what it explains. */
   onApiFault(actor: Actor, name: string): void;
 };
 
 /** One turn of a customer's sync at this slot; null where the worker was killed. */
 export async function takeTurn(options: WorkerOptions, actor: Actor): Promise<Outcome | null> {
-  const { stage, slot, draw, slicePages } = options;
+  const { stage, slot, draw, settings } = options;
   const stopping = new AbortController();
   const gates: Gates = { ...options, actor, stopping, open: new Set() };
   const random = () => draw(2 ** 32) / 2 ** 32;
   const { now } = stage.clock;
   const deps: SyncDeps = {
     ...{ db: slot.db, client: gatedClient(gates, options.onApiFault), now, random },
-    settings: { ...SETTINGS, slicePages },
+    settings: { ...SETTINGS, ...settings },
     ...{ keys: stage.keys, log: stage.log },
     oauth: { clientId: stage.sandbox.clientId, clientSecret: stage.sandbox.clientSecret },
     fleet: createFleet({

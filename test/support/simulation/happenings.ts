@@ -33,7 +33,7 @@ export async function changeSomething(life: Life): Promise<void> {
   if (draw(3) > 0) return;
   const mode = draw(3) === 0 ? 'incremental' : 'full';
   const asked = await stage.db.run((orm) => requestSync(orm, [...calico.customerIds], mode, 'manual'));
-  note(life, `asked for: ${mode} of ${asked.join(' ')}`);
+  note(life, `asked for: ${mode} of ${asked.toSorted().join(' ')}`);
 }
 
 async function changeData(life: Life, customerId: string): Promise<void> {

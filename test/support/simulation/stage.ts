@@ -59,7 +59,8 @@ export async function openStage(databaseUrl: string): Promise<Stage> {
       now: clock.now,
       logRequests: false,
       cursorTtlMs: 20 * 60_000,
-      refreshTokenGraceMs: 24 * 60 * 60_000,
+      // Where rotation is strict, a worker that dies with new tokens in hand costs its customer a sign-in (README): no fault of it.
+      refreshTokenGraceMs: 30 * 24 * 60 * 60_000,
     },
     sleep: clock.advance,
   });

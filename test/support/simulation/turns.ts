@@ -12,7 +12,8 @@ export async function engage(life: Life, chance: number): Promise<void> {
   const { stage, plan, scheduler, queue, draws } = life;
   if (draws.world(100) >= chance) return;
   const due = await stage.db.run((orm) => listDueCustomers(orm, 100));
-  for (const what of queue.add(due)) note(life, `queue: ${what}`);
+  // Sorted, for those who are due since the same instant come in any order.
+  for (const what of queue.add(due.toSorted())) note(life, `queue: ${what}`);
   const busy = new Set(scheduler.actors().map(({ name }) => name));
   for (const slot of stage.slots.slice(0, plan.workers)) {
     if (busy.has(slot.name)) continue;

@@ -93,6 +93,12 @@ export function createCalico({ data, draw, customerIds, nowMs }: CalicoOptions):
     return item;
   }
 
+  /** Right behind one that comes earlier: from what a walk has before it, perhaps, to what it has behind it. */
+  function dodge(own: readonly Item[], item: Item): number {
+    const earlier = own.filter(({ timeMs }) => timeMs < item.timeMs);
+    return earlier.length > 0 ? pick(draw, earlier).timeMs + 1 : item.timeMs;
+  }
+
   for (const customerId of customerIds) {
     data.addCustomer(customerId);
     for (let left = 1 + draw(4); left > 0; left--) addItem(customerId, 'assets', 0);
@@ -125,8 +131,7 @@ export function createCalico({ data, draw, customerIds, nowMs }: CalicoOptions):
         return `${what} can no longer be read`;
       }
       if (turn < 7 && stream === 'transactions') {
-        // Mostly back: from what a walk has before it to what it has behind it.
-        const timeMs = item.timeMs + (draw(3) > 0 ? -1 : 1) * draw(3 * DAY_MS);
+        const timeMs = draw(3) > 0 ? dodge(own, item) : item.timeMs + draw(3 * DAY_MS);
         touch(customerId, item, step, { timeMs, version: item.version + 1 });
         return `${what} moves to another time`;
       }

@@ -16,7 +16,9 @@ export async function somethingHappens(life: Life): Promise<void> {
   const draw = draws.world;
   const happens = (chance: number) => chance > 0 && draw(1_000) < chance;
   const customerId = pick(draw, calico.customerIds);
-  if (happens(perMille.data)) await changeData(life, customerId);
+  // Between two pages it matters most.
+  const isPaging = scheduler.ready().some(({ at }) => at?.kind === 'answer');
+  if (happens(perMille.data * (isPaging ? 6 : 1))) await changeData(life, customerId);
   if (happens(perMille.down)) turnProvider(life, customerId);
   if (happens(perMille.tokens)) endTokens(life, customerId, draw(4) === 0);
   if (happens(perMille.clock)) await passTime(life);

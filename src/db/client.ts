@@ -40,7 +40,9 @@ export type DatabaseOptions = {
   onStatement?: OnStatement;
 };
 
-type OnStatement = (moment: string) => void | Promise<void>;
+/** `connection`: what the statement goes through, so that a test can break it there; `query` there is not announced. */
+type OnStatement = (moment: string, connection: Connection) => void | Promise<void>;
+export type Connection = { query(statement: string): Promise<unknown> };
 
 /** Opens a pool; connects at the first use. */
 export function openDatabase(options: DatabaseOptions): Database {
@@ -121,16 +123,16 @@ async function withSavepoint<T>(client: pg.PoolClient, name: string, work: () =>
 }
 
 /** The same connection where nobody listens; else one whose `query`, the only thing it is used for, says what it does. */
-function announced<Connection extends pg.Pool | pg.PoolClient>(
-  connection: Connection,
+function announced<Pooled extends pg.Pool | pg.PoolClient>(
+  connection: Pooled,
   onStatement: OnStatement | undefined,
-): Connection {
+): Pooled {
   if (!onStatement) return connection;
   const query = async (statement: string | pg.QueryConfig, values?: unknown[]) => {
     const name = nameOf(statement);
-    await onStatement(`${name}:before`);
+    await onStatement(`${name}:before`, connection);
     const result = await connection.query(statement, values);
-    await onStatement(`${name}:after`);
+    await onStatement(`${name}:after`, connection);
     return result;
   };
   return Object.create(connection, { query: { value: query } });

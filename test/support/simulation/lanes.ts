@@ -1,0 +1,19 @@
+/** The simulation in a test file: as many databases as lanes, and what every run of it is held against. */
+import { expect, onTestFinished } from 'vitest';
+import { createTestDatabase } from '../database.ts';
+import { type Played, playSeeds } from './play.ts';
+
+/** Each waits for Postgres most of the time. */
+const LANES = 3;
+
+/** Plays seeds and expects that each keeps every promise; the message has the commands to play again those that do not. */
+export async function expectSeedsToHold(first: number, seeds: number): Promise<Played> {
+  const databases = await Promise.all(Array.from({ length: LANES }, () => createTestDatabase()));
+  onTestFinished(async () => {
+    for (const database of databases) await database.close();
+  });
+  const result = await playSeeds({ databaseUrls: databases.map(({ url }) => url), first, seeds });
+  expect(result.failed.join('\n')).toBe('');
+  expect(result.played).toBe(seeds);
+  return result;
+}

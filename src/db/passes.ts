@@ -47,12 +47,19 @@ export async function readHeads(
   return heads ?? { before: [], now: [] };
 }
 
-/** Did this walk see the same keys as the one before it? */
+/**
+ * Did this walk see the same keys as the one before it, but for new ones on its first page? Those may come at any time, and
+ * a customer who always has some would never be at rest.
+ */
 export async function sawTheSame(tx: Transaction, { passRunId, stream, walk }: Walk): Promise<boolean> {
-  const text = `SELECT FROM (
-      SELECT DISTINCT walk, unnest(key_hashes) AS hash FROM calico.sync_pages
+  const text = `WITH pages AS (
+      SELECT walk, cursor, key_hashes FROM calico.sync_pages
       WHERE pass_run_id = $1 AND stream = $2 AND walk IN ($3::int, $3::int - 1)
-    ) AS seen GROUP BY hash HAVING count(*) = 1 LIMIT 1`;
+    )
+    SELECT FROM (SELECT DISTINCT walk, unnest(key_hashes) AS hash FROM pages) AS seen
+    GROUP BY hash HAVING count(*) = 1 AND NOT (min(walk) = $3 AND hash = ANY (
+      SELECT unnest(key_hashes) FROM pages WHERE walk = $3 AND cursor = ''))
+    LIMIT 1`;
   return (await tx.query('saw_the_same', text, [passRunId, stream, walk])).length === 0;
 }
 

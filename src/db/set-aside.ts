@@ -39,22 +39,32 @@ export async function quarantine(
  * After a pass that read everything in `owner.runId`: what that run did not meet is no longer at Calico, be it a record
  * without a readable key or an earlier text of one that has another by now.
  */
-export async function resolveGone(
-  orm: Orm,
-  owner: { customerId: string; runId: string; stream: StreamName },
-): Promise<void> {
+export async function resolveGone(orm: Orm, owner: RunStream): Promise<void> {
   await orm
     .update(quarantinedRecords)
     .set({ resolvedAt: sql`now()`, resolution: 'gone' })
-    .where(
-      and(
-        eq(quarantinedRecords.customerId, owner.customerId),
-        eq(quarantinedRecords.stream, owner.stream),
-        isNull(quarantinedRecords.resolvedAt),
-        ne(quarantinedRecords.runId, owner.runId),
-      ),
-    );
+    .where(isNotMetBy(owner));
 }
+
+/** Is there a quarantined record that `resolveGone` would take for gone? */
+export async function isAnyGone(orm: Orm, owner: RunStream): Promise<boolean> {
+  const found = await orm
+    .select({ id: quarantinedRecords.id })
+    .from(quarantinedRecords)
+    .where(isNotMetBy(owner))
+    .limit(1);
+  return found.length > 0;
+}
+
+type RunStream = { customerId: string; runId: string; stream: StreamName };
+
+const isNotMetBy = ({ customerId, runId, stream }: RunStream) =>
+  and(
+    eq(quarantinedRecords.customerId, customerId),
+    eq(quarantinedRecords.stream, stream),
+    isNull(quarantinedRecords.resolvedAt),
+    ne(quarantinedRecords.runId, runId),
+  );
 
 /** In bytes; an index row holds 2,704, and a key that is too long for a data table must fit in here all the same. */
 const LONGEST_KEY = 1_000;

@@ -16,7 +16,7 @@ import { markProvidersDown, type Quarantined, quarantine, resolveGone } from '..
 import type { PageOwner } from '../db/transactions.ts';
 import { placeAfter, type Step, stepOf } from './pass-step.ts';
 import { downIn, union } from './providers.ts';
-import { judgeRemovals } from './removals.ts';
+import { hasReadAll, judgeRemovals } from './removals.ts';
 import type { Candidate, PreparedPage, Refused, Stream, StreamWritten } from './streams.ts';
 
 export type PageCommit = {
@@ -62,19 +62,21 @@ async function commitIn(
 
   // A provider that could not be refreshed is missing from every page, whatever their codes say.
   const partial = page.partial || run.providersDown.length > 0;
-  const step = await stepOf(tx, page, prepared.keys, { customerId, run, pass, partial, moving: false });
+  const sawNothing = page.cursor === null && page.records.length === 0;
+  const soFar = { customerId, run, pass, partial, moving: false, sawNothing };
+  const step = await stepOf(tx, page, prepared.keys, soFar);
   if (page.partial) await noteProvidersDown(tx, commit);
   const counts = step === 'stands' ? NOTHING : await writePage(tx, commit, prepared, write);
   const pages = step === 'stands' ? 0 : 1;
   const to = placeAfter(pass, page, step);
-  const moving = step === 'moving';
-  await addToReceipt(tx.orm, run, stream.name, { pages, counts, end: to === null ? { moving } : null });
-  if (to === null) await judgeRemovals(tx, { customerId, run, pass, partial, moving });
-  if (to === null && !partial && !moving && hasReadAll(commit)) {
+  const ended = { ...soFar, moving: step === 'moving' };
+  await addToReceipt(tx.orm, run, stream.name, { pages, counts, end: to === null ? ended : null });
+  if (to === null) await judgeRemovals(tx, ended);
+  if (to === null && hasReadAll(ended)) {
     await resolveGone(tx.orm, { customerId, runId: run.runId, stream: stream.name });
   }
   const { latest } = prepared;
-  await advance(tx.orm, lease, pass, { pages, latest, partial: partial || moving, to });
+  await advance(tx.orm, lease, pass, { pages, latest, partial: partial || ended.moving, to });
   const next = to && { ...pass, cursor: to.cursor, passWalk: to.walk, pagesDone: pass.pagesDone + pages };
   return { step, counts, next };
 }
@@ -122,11 +124,6 @@ async function writePage(
     duplicates: prepared.duplicates,
     quarantined: refused.length,
   };
-}
-
-/** Everything there is, within one run: what such a pass did not meet is gone. */
-function hasReadAll({ pass, run }: PageCommit): boolean {
-  return pass.passMode === 'full' && pass.passStartTime === null && pass.passRunId === run.runId;
 }
 
 const writeAll: Write = async (tx, owner, prepared) =>

@@ -9,7 +9,7 @@ import type { Page } from '../calico/pages.ts';
 import type { Pass, Place } from '../db/checkpoints.ts';
 import type { Transaction } from '../db/client.ts';
 import { type Heads, readHeads } from '../db/passes.ts';
-import { type EndedPass, isRemovalUnproven } from './removals.ts';
+import { type EndedPass, isAbsenceUnproven } from './removals.ts';
 
 /** Walks of one pass; a customer whose records move in each of them is read, and said to be moving. */
 export const MAX_WALKS = 3;
@@ -33,7 +33,7 @@ export async function stepOf(
   const isSecondLook = passWalk > 0 && page.cursor === null;
   if (!isSecondLook || page.nextCursor === null) return 'walk';
   const change = compareHeads(await readHeads(tx, { passRunId, stream, walk: passWalk - 1 }, keys));
-  if (change !== 'moved' && !(await isRemovalUnproven(tx, ended))) return change;
+  if (change !== 'moved' && !(await isAbsenceUnproven(tx, ended))) return change;
   return passWalk < MAX_WALKS ? 'walk' : 'moving';
 }
 
@@ -45,14 +45,14 @@ export function placeAfter(pass: Pass, page: Page, step: Step): Place | null {
 }
 
 /**
- * What became of a walk's first page. It grew where new keys stand in front of all that it can still show of its old ones,
+ * What became of a walk's first page. It stands where it has the same keys: those that have no order of their own (equal
+ * times, positions) may come in any. It grew where new keys stand in front of all that it can still show of its old ones,
  * in their order: those behind were pushed to pages that were read after it.
  */
 export function compareHeads({ before, now }: Heads): 'stands' | 'grew' | 'moved' {
-  if (before.length + now.length === 0) return 'stands';
   const known = new Set(before);
+  if (now.length === before.length && now.every((key) => known.has(key))) return 'stands';
   const fresh = now.findIndex((key) => known.has(key));
-  const isPushed = fresh >= 0 && now.slice(fresh).every((key, index) => key === before[index]);
-  if (!isPushed || now.length < before.length) return 'moved';
-  return fresh === 0 ? 'stands' : 'grew';
+  const isPushed = fresh > 0 && now.slice(fresh).every((key, index) => key === before[index]);
+  return isPushed && now.length >= before.length ? 'grew' : 'moved';
 }

@@ -6,6 +6,7 @@ import { holdStaged, supersedeOpen } from '../db/held-removals.ts';
 import { sawTheSame } from '../db/passes.ts';
 import { isAnyMissing, noteRemovals, removeStagedRows, stageMissingRows } from '../db/removals.ts';
 import { type Receipt, type Run, readReceipts } from '../db/runs.ts';
+import { isAnyGone } from '../db/set-aside.ts';
 
 export type EndedPass = {
   customerId: string;
@@ -15,6 +16,8 @@ export type EndedPass = {
   partial: boolean;
   /** Did records change places in every walk? */
   moving: boolean;
+  /** Was its last walk one page, and that one empty? */
+  sawNothing: boolean;
 };
 
 /**
@@ -38,7 +41,7 @@ export async function judgeRemovals(tx: Transaction, ended: EndedPass): Promise<
   const owner = { customerId, stream };
   const holdId = randomUUID();
   const missing = await stageMissingRows(tx, owner, passRunId, holdId);
-  const reason = reasonToHold(missing, liveRows, receipt?.fetched ?? 0);
+  const reason = reasonToHold(missing, liveRows, ended.sawNothing);
   if (reason !== null) {
     await holdStaged(tx, owner, { holdId, runId, heldRows: missing, liveRows, reason });
     return noteRemovals(tx.orm, runId, stream, { held: missing });
@@ -50,16 +53,24 @@ export async function judgeRemovals(tx: Transaction, ended: EndedPass): Promise<
 }
 
 /**
- * Are there rows that would go, although a record that changed its place meanwhile could look like them? What two walks in
- * a row saw is believed, where both saw the same. A pass of one page needs no proof: that is one moment of Calico's.
+ * Would rows or quarantined records be taken for gone, although one that changed its place meanwhile looks like them? What
+ * two walks in a row saw is believed, where both saw the same. A pass of one page needs no proof: that is one moment of
+ * Calico's.
  */
-export async function isRemovalUnproven(tx: Transaction, ended: EndedPass): Promise<boolean> {
-  const { customerId, pass } = ended;
+export async function isAbsenceUnproven(tx: Transaction, ended: EndedPass): Promise<boolean> {
+  const { customerId, run, pass } = ended;
   const { stream, passRunId, passWalk, passLiveRows } = pass;
-  if (pass.passMode !== 'full' || !passLiveRows) return false;
-  if (doubtsAbout(ended, await receiptOf(tx, ended)).length > 0) return false;
+  if (!hasReadAll(ended)) return false;
   if (passWalk >= 2 && (await sawTheSame(tx, { passRunId, stream, walk: passWalk - 1 }))) return false;
+  if (await isAnyGone(tx.orm, { customerId, runId: run.runId, stream })) return true;
+  if (!passLiveRows || doubtsAbout(ended, await receiptOf(tx, ended)).length > 0) return false;
   return isAnyMissing(tx, { customerId, stream }, passRunId);
+}
+
+/** Everything there is, within one run, with no provider missing and nothing on the move: what it did not meet is gone. */
+export function hasReadAll({ run, pass, partial, moving }: EndedPass): boolean {
+  const isWhole = pass.passMode === 'full' && pass.passStartTime === null && pass.passRunId === run.runId;
+  return isWhole && !partial && !moving;
 }
 
 async function receiptOf(tx: Transaction, { run, pass }: EndedPass): Promise<Receipt | undefined> {
@@ -70,12 +81,12 @@ async function receiptOf(tx: Transaction, { run, pass }: EndedPass): Promise<Rec
  * Why rows do not go without a person's word; null where they may. At most 20 or a tenth go at once, whichever is more;
  * and a pass that read nothing at all is likelier to be an answer gone wrong than a customer who has nothing left.
  */
-function reasonToHold(missing: number, liveRows: number, fetched: number): string | null {
+function reasonToHold(missing: number, liveRows: number, sawNothing: boolean): string | null {
   const most = Math.max(20, Math.floor(liveRows / 10));
   if (missing > most) {
     return `${missing} of ${liveRows} rows were missing; more than ${most} do not go unasked`;
   }
-  return missing > 0 && fetched === 0 ? `Calico showed no record at all, and ${liveRows} before` : null;
+  return missing > 0 && sawNothing ? `Calico showed no record at all, and ${liveRows} before` : null;
 }
 
 /** Why a full pass says nothing about what it did not see; empty where it does. */

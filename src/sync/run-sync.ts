@@ -133,8 +133,8 @@ async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outcome | n
     courier.page({ endpoint, cursor, limit, startTime: pass.passStartTime });
   for (let at = pass; ; ) {
     const page = await fetch(at.cursor);
-    if (at.pagesDone >= MAX_PAGES)
-      throw walkError(endpoint, `the pages have no end: ${MAX_PAGES} in one pass`);
+    if (at.pagesDone >= MAX_PAGES * (at.passWalk + 1))
+      throw walkError(endpoint, `the pages have no end: ${MAX_PAGES} in one walk`);
     const { step, counts, next } = await commitPage(deps.db, {
       ...{ lease, run: turn.run, stream, pass: at, page, keepRaw },
     });

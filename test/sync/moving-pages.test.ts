@@ -1,6 +1,6 @@
 /** Records that come, go and change places while their pages are walked. All histories: test/reliability/moving-pages.test.ts. */
 import { expect, test } from 'vitest';
-import { MAX_WALKS } from '../../src/sync/pass-step.ts';
+import { compareHeads, MAX_WALKS } from '../../src/sync/pass-step.ts';
 import { customerOf } from '../support/look.ts';
 import type { Paging } from '../support/moving-data.ts';
 import {
@@ -104,6 +104,59 @@ test('rows that are gone are believed to be after two walks that saw the same', 
   expect(await sync(() => {})).toMatchObject({ status: 'succeeded', requests: 2 * 3 + 1 });
   expect(await ids()).not.toContain(id(5));
   expect(await sync(() => {}), 'nothing is missing now').toMatchObject({ requests: 4 });
+});
+
+test('one who always has new transactions is no reason to doubt what is gone', async () => {
+  const { sync, ids, add, remove } = await createTwelve('newest_first');
+  await sync(() => {});
+  remove(5);
+  let latest = SIZE;
+  expect(await sync((page) => page % 3 === 0 && add(latest++))).toMatchObject({ status: 'succeeded' });
+  expect(await ids()).not.toContain(id(5));
+});
+
+test('a quarantined record that a walk has not met is not taken for gone', async () => {
+  const { world, data, sync, ids, remove } = await createTwelve('offsets');
+  const bad = (amount: string) => recordOf(id(7), { ...item(7), amount });
+  data.replace('transactions', 'alice', id(7), bad('much'));
+  expect(await sync(() => {})).toMatchObject({ status: 'partial' });
+  const resolved = () => world.rows('SELECT resolution FROM calico.quarantined_records');
+
+  // The first page stands, the second loses one before the third is read: the bad one has gone past the cursor.
+  data.remove('transactions', 'alice', id(7));
+  data.add('transactions', 'alice', recordOf(id(7), { timestamp: item(2).timestamp + 1, amount: 'much' }));
+  expect(await sync((page) => page === 3 && remove(6))).toMatchObject({ status: 'partial' });
+  expect(await resolved()).toEqual([{ resolution: null }]);
+
+  data.remove('transactions', 'alice', id(7));
+  expect(await sync(() => {})).toMatchObject({ status: 'succeeded' });
+  expect(await resolved()).toEqual([{ resolution: 'gone' }]);
+  expect(await ids()).not.toContain(id(7));
+});
+
+test('a second look at nothing removes nothing', async () => {
+  const { sync, ids, remove } = await createTwelve('newest_first');
+  await sync(() => {});
+  const all = await ids();
+  const gone = all.map((name) => Number(name.slice(1)));
+  const { status } = await sync((page) => {
+    if (page === 2) remove(5);
+    if (page === 4) gone.forEach(remove);
+  });
+  expect(status).toBe('partial');
+  expect(await ids()).toEqual(all);
+});
+
+test.each([
+  ['as it was', ['a', 'b', 'c'], 'stands'],
+  ['in another order, which says nothing', ['c', 'a', 'b'], 'stands'],
+  ['new ones in front', ['x', 'y', 'a'], 'grew'],
+  ['nothing that was there', ['x', 'y', 'z'], 'moved'],
+  ['one that is gone', ['a', 'c', 'd'], 'moved'],
+  ['a new one in front and one that is gone', ['x', 'a', 'c'], 'moved'],
+  ['fewer', ['a', 'b'], 'moved'],
+] as const)('the first page has %s', (_what, now, change) => {
+  expect(compareHeads({ before: ['a', 'b', 'c'], now })).toBe(change);
 });
 
 test('what moves in every walk is partial and says so, removes nothing, and is looked at again', async () => {

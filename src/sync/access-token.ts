@@ -55,7 +55,9 @@ export async function accessToken(
     if (isUsable) return { token: stored.accessToken, usableUntilMs: usableUntil(stored), refreshed: false };
     onStored(stored.accessToken);
     await stayThroughTrade(orm);
-    const tokens = await refreshTokens(source.client, source.oauth, stored, source.now(), withGrace(signal));
+    const tokens = await withGrace(signal, (late) =>
+      refreshTokens(source.client, source.oauth, stored, source.now(), late),
+    );
     await saveCredentials(orm, source.keys, customerId, tokens);
     // A token that ends sooner than that is used for half its life, not traded at every request.
     const halfLifeMs = (source.now() + tokens.accessExpiresAt.getTime()) / 2;
@@ -64,12 +66,21 @@ export async function accessToken(
   });
 }
 
-/** Aborts `GRACE_MS` after `signal`; at once where it is aborted already, for then nothing was sent. */
-function withGrace(signal: AbortSignal): AbortSignal {
-  if (signal.aborted) return signal;
+/**
+ * Works with a signal that aborts `GRACE_MS` after `signal`; at once where that is aborted already, for then nothing was
+ * sent. It stops listening when the work ends: Node keeps a signal made by `AbortSignal.any` that anybody listens to for
+ * as long as its sources live, and one of a turn's is the worker's own, which lives as long as the process.
+ */
+async function withGrace<T>(signal: AbortSignal, work: (late: AbortSignal) => Promise<T>): Promise<T> {
+  if (signal.aborted) return work(signal);
   const late = new AbortController();
-  signal.addEventListener('abort', () => setTimeout(() => late.abort(), GRACE_MS).unref(), { once: true });
-  return late.signal;
+  const onAbort = () => setTimeout(() => late.abort(), GRACE_MS).unref();
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await work(late.signal);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
 }
 
 function usableUntil({ accessExpiresAt }: Pick<Credentials, 'accessExpiresAt'>): number {

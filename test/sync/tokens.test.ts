@@ -1,5 +1,6 @@
 /** Tokens: refreshed in time, stored before use, one refresh at a time, nobody condemned who has good ones. */
 import { randomBytes } from 'node:crypto';
+import { getEventListeners } from 'node:events';
 import { expect, test } from 'vitest';
 import { openDatabase } from '../../src/db/client.ts';
 import { readCredentials, saveCredentials } from '../../src/db/credentials.ts';
@@ -229,6 +230,24 @@ test('a stop while tokens are traded waits for them: the spent one would be the 
   expect(await world.sync('alice')).toMatchObject({ kind: 'done', status: 'succeeded' });
   expect(tokenRequests(world)).toHaveLength(1);
 });
+
+test.each([
+  ['is done', []],
+  ['fails', [{ status: 500 }]],
+] as const)(
+  'a trade that %s listens no more: who listens to a turn’s signal keeps it for ever',
+  async (_how, answers) => {
+    const world = await createAlice({ sandbox: { accessTokenTtlMs: MINUTE_MS } });
+    for (const answer of answers) world.sandbox.faults.add({ endpoint: 'token', answer });
+    const { signal } = new AbortController();
+
+    const trade = accessToken(world.deps, 'alice', null, signal);
+    await trade.catch(() => undefined);
+
+    expect(tokenRequests(world)).toHaveLength(1);
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+  },
+);
 
 test('a refresh token that does not rotate stays in force', async () => {
   const world = await createAlice({ sandbox: { rotateRefreshTokens: false } });

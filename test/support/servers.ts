@@ -36,7 +36,8 @@ export async function findOrStartRedis(): Promise<TestServer | undefined> {
   return await startRedis();
 }
 
-async function startRedis(): Promise<TestServer | undefined> {
+/** A Redis from PATH that nobody else uses; undefined where there is none. */
+export async function startRedis(): Promise<TestServer | undefined> {
   const dir = await mkdtemp(join(tmpdir(), 'calico-redis-'));
   const port = await findFreePort();
   const settings = {
@@ -50,8 +51,11 @@ async function startRedis(): Promise<TestServer | undefined> {
   const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
   const server = spawn('redis-server', flags, { stdio: 'ignore' });
   const exited = new Promise<void>((resolve) => server.once('exit', () => resolve()));
+  const kill = () => server.kill('SIGTERM');
+  process.once('exit', kill); // whoever is interrupted leaves none behind
   const stop = async () => {
-    if (server.kill('SIGTERM')) await exited;
+    process.off('exit', kill);
+    if (kill()) await exited;
     await rm(dir, { recursive: true, force: true });
   };
   const spawned = await once(server, 'spawn').then(

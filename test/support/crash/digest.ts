@@ -89,7 +89,10 @@ function without(some: Digest, others: Digest, label: string): string[] {
 }
 
 /** What no customer that is at rest may show, whatever became of its workers; a line each. */
-export async function faultsOf(world: World, customerIds: readonly string[]): Promise<string[]> {
+export async function faultsOf(
+  world: Pick<World, 'rows'>,
+  customerIds: readonly string[],
+): Promise<string[]> {
   const runs = await world.rows<{ fault: string }>(
     `SELECT customer_id || ': a run is ' || status || ' and ended at ' || coalesce(finished_at::text, 'no time') AS fault
      FROM calico.sync_runs WHERE customer_id = ANY ($1)

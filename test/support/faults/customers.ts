@@ -1,9 +1,9 @@
 /** Twenty customers who are synced again and again while something breaks, and the oracle that they are held against. */
 
 import { TRANSACTION_KINDS } from '../../../src/db/schema.ts';
-import { everyRecord } from '../../../src/sandbox/data.ts';
 import { type Draw, drawsFrom, pick } from '../../../src/sandbox/generate-random.ts';
 import type { SandboxRequest } from '../../../src/sandbox/server-log.ts';
+import { differencesFromCalico } from '../as-calico-has-it.ts';
 import { faultsOf } from '../crash/digest.ts';
 import { position, transaction } from '../records.ts';
 import { waitFor } from '../wait-for.ts';
@@ -113,7 +113,7 @@ export async function createCustomers(seed: number, options: WorldOptions = {}):
       return rounds;
     },
     wrong: async () => [
-      ...(await differences(world, ids)),
+      ...(await differencesFromCalico(world, world.sandbox.data, ids)),
       ...(await stuck(world)),
       ...(await faultsOf(world, ids)),
     ],
@@ -126,29 +126,6 @@ function random(draw: Draw, id: string): object {
 
 function amount(draw: Draw): string {
   return `${draw(1_000)}.${1 + draw(1_000_000)}`;
-}
-
-/** Records that Calico has and Postgres has not, under the kind that they name, and the other way round. */
-async function differences({ rows, sandbox }: World, ids: readonly string[]): Promise<string[]> {
-  const streams = ['assets', 'transactions'] as const;
-  const all = { filter: everyRecord, after: null, limit: Number.POSITIVE_INFINITY };
-  const there = ids.flatMap((id) =>
-    streams.flatMap((stream) =>
-      sandbox.data.read(stream, id, all).records.map((text) => ({ id, stream, text })),
-    ),
-  );
-  const found = await rows<{ what: string }>(
-    `WITH there AS (
-       SELECT id, coalesce(record ->> 'kind', 'position') AS kind, record
-       FROM unnest($1::text[], $2::jsonb[]) AS t (id, record)),
-     here AS (
-       SELECT customer_id, kind, raw FROM calico.transactions WHERE removed_at IS NULL
-       UNION ALL SELECT customer_id, 'position', raw FROM calico.asset_positions WHERE removed_at IS NULL)
-     SELECT 'lost: ' || row(t.*)::text AS what FROM (TABLE there EXCEPT ALL TABLE here) t
-     UNION ALL SELECT 'too much: ' || row(t.*)::text FROM (TABLE here EXCEPT ALL TABLE there) t`,
-    [there.map(({ id }) => id), there.map(({ text }) => text)],
-  );
-  return found.map(({ what }) => what);
 }
 
 /** Whoever would not be synced again by itself, and what waits for a person though nothing was wrong at Calico. */

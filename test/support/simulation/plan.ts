@@ -17,9 +17,13 @@ export type Plan = {
   /** Of a thousand steps while somebody moves. */
   perMille: { data: number; clock: number; stall: number; down: number; tokens: number; operator: number };
   queue: { lose: number; double: number; delay: number };
+  /** Is it all about records that change their places while everything is read? */
+  restless: boolean;
   /** Is everything readable at the end? */
   mends: boolean;
 };
+
+const NO_FAULTS: Plan['faults'] = { api: 0, postgres: 0, commit: 0, death: 0, stop: 0 };
 
 /** More faults than this make a seed no better, only longer. */
 export const MOST_FAULTS = 6;
@@ -28,7 +32,7 @@ export const MOST_FAULTS = 6;
 export function drawPlan(draw: Draw): Plan {
   const has = (oneIn: number) => draw(oneIn) === 0;
   const some = (oneIn: number, chance: number) => (has(oneIn) ? 1 + draw(chance) : 0);
-  return {
+  const plan: Plan = {
     customers: 1 + (has(3) ? 1 : 0) + (has(12) ? 1 : 0),
     workers: has(4) ? 1 : 2 + draw(2),
     turns: 2 + draw(3),
@@ -51,6 +55,8 @@ export function drawPlan(draw: Draw): Plan {
       operator: some(4, 10),
     },
     queue: { lose: some(3, 30), double: some(3, 50), delay: some(3, 30) },
+    restless: has(6),
     mends: has(2),
   };
+  return plan.restless ? { ...plan, perMille: { ...plan.perMille, data: 60 }, faults: NO_FAULTS } : plan;
 }

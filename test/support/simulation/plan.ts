@@ -58,5 +58,5 @@ export function drawPlan(draw: Draw): Plan {
     restless: has(6),
     mends: has(2),
   };
-  return plan.restless ? { ...plan, perMille: { ...plan.perMille, data: 60 }, faults: NO_FAULTS } : plan;
+  return plan.restless ? { ...plan, perMille: { ...plan.perMille, data: 10 }, faults: NO_FAULTS } : plan;
 }

@@ -49,10 +49,12 @@ export type CalicoOptions = {
   draw: Draw;
   customerIds: readonly string[];
   nowMs: number;
+  /** Do records mostly change their places? */
+  restless: boolean;
 };
 
 /** Makes the customers and their first records. */
-export function createCalico({ data, draw, customerIds, nowMs }: CalicoOptions): Calico {
+export function createCalico({ data, draw, customerIds, nowMs, restless }: CalicoOptions): Calico {
   const items = new Map<string, Item[]>();
   const down = new Set<string>();
 
@@ -102,7 +104,7 @@ export function createCalico({ data, draw, customerIds, nowMs }: CalicoOptions):
   for (const customerId of customerIds) {
     data.addCustomer(customerId);
     for (let left = 1 + draw(4); left > 0; left--) addItem(customerId, 'assets', 0);
-    for (let left = 1 + draw(draw(4) === 0 ? 12 : 6); left > 0; left--)
+    for (let left = restless ? 6 + draw(8) : 1 + draw(draw(4) === 0 ? 12 : 6); left > 0; left--)
       addItem(customerId, 'transactions', 0);
   }
 
@@ -110,12 +112,12 @@ export function createCalico({ data, draw, customerIds, nowMs }: CalicoOptions):
     customerIds,
     itemsOf: (customerId) => items.get(customerId) ?? [],
     change: (customerId, step) => {
-      const stream: StreamName = draw(3) === 0 ? 'assets' : 'transactions';
+      const stream: StreamName = draw(restless ? 8 : 3) === 0 ? 'assets' : 'transactions';
       const own = (items.get(customerId) ?? []).filter((item) => item.stream === stream);
       const item = pick(draw, own);
       const isAnchor = item === own[0];
       const what = `${customerId} ${item.id}`;
-      const turn = draw(10);
+      const turn = restless && draw(10) < 7 ? 5 : draw(10);
       if (turn < 2) return `${customerId} gets ${addItem(customerId, stream, step).id}`;
       if (item.state === 'gone' || item.state === 'malformed') {
         const thereSince = item.state === 'gone' ? step : item.thereSince;

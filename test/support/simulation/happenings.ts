@@ -32,8 +32,9 @@ export async function changeSomething(life: Life): Promise<void> {
   const { draws, calico, stage } = life;
   const draw = draws.world;
   for (let left = draw(4); left > 0; left--) await changeData(life, pick(draw, calico.customerIds));
-  if (draw(3) > 0) return;
-  const mode = draw(3) === 0 ? 'incremental' : 'full';
+  const { restless } = life.plan;
+  if (draw(3) > 0 && !restless) return;
+  const mode = draw(3) === 0 && !restless ? 'incremental' : 'full';
   const asked = await stage.db.run((orm) => requestSync(orm, [...calico.customerIds], mode, 'manual'));
   note(life, `asked for: ${mode} of ${asked.toSorted().join(' ')}`);
 }

@@ -45,7 +45,13 @@ async function begin(stage: Stage, seed: number): Promise<Life> {
   ) as Life['draws'];
   const plan = drawPlan(draws.plan);
   const customerIds = Array.from({ length: plan.customers }, (_none, index) => `c${index + 1}`);
-  const calico = createCalico({ data: stage.data, draw: draws.data, customerIds, nowMs: START_MS });
+  const calico = createCalico({
+    data: stage.data,
+    draw: draws.data,
+    customerIds,
+    nowMs: START_MS,
+    restless: plan.restless,
+  });
   const life: Life = {
     ...{ stage, plan, calico, draws, faults: [], tally: {} },
     trace: [`seed ${seed}: ${JSON.stringify(plan)}`],

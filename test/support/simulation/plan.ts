@@ -17,9 +17,20 @@ export type Plan = {
   /** Of a thousand steps while somebody moves. */
   perMille: { data: number; clock: number; stall: number; down: number; tokens: number; operator: number };
   queue: { lose: number; double: number; delay: number };
+  /** Is it all about records that change their places while everything is read? */
+  restless: boolean;
   /** Is everything readable at the end? */
   mends: boolean;
 };
+
+/** One customer whose passes are whole, so that records can move under them. */
+const CALM = {
+  customers: 1,
+  slicePages: 50,
+  faults: { api: 0, postgres: 0, commit: 0, death: 0, stop: 0 },
+  perMille: { data: 0, clock: 0, stall: 0, down: 0, tokens: 0, operator: 0 },
+  queue: { lose: 0, double: 0, delay: 0 },
+} satisfies Partial<Plan>;
 
 /** More faults than this make a seed no better, only longer. */
 export const MOST_FAULTS = 6;
@@ -28,7 +39,7 @@ export const MOST_FAULTS = 6;
 export function drawPlan(draw: Draw): Plan {
   const has = (oneIn: number) => draw(oneIn) === 0;
   const some = (oneIn: number, chance: number) => (has(oneIn) ? 1 + draw(chance) : 0);
-  return {
+  const plan: Plan = {
     customers: 1 + (has(3) ? 1 : 0) + (has(12) ? 1 : 0),
     workers: has(4) ? 1 : 2 + draw(2),
     turns: 2 + draw(3),
@@ -51,6 +62,8 @@ export function drawPlan(draw: Draw): Plan {
       operator: some(4, 10),
     },
     queue: { lose: some(3, 30), double: some(3, 50), delay: some(3, 30) },
+    restless: has(6),
     mends: has(2),
   };
+  return plan.restless ? { ...plan, ...CALM, turns: 4, perMille: { ...CALM.perMille, data: 8 } } : plan;
 }

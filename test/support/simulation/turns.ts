@@ -102,7 +102,8 @@ export function orderFor(life: Life, { at, customerId, name }: Actor): Order {
     );
   }
   if (at.kind === 'committed' && happens(faults.commit)) return failPostgres(['terminate']);
-  if (at.kind === 'statement' && happens(faults.postgres)) return failPostgres(POSTGRES_FAULTS);
+  if (at.kind === 'statement' && happens(faults.postgres * (at.name === 'COMMIT' ? 5 : 1)))
+    return failPostgres(POSTGRES_FAULTS);
   return { do: 'go' };
 
   function failPostgres(how: readonly string[]): Order {

@@ -1,6 +1,6 @@
 /**
- * Calico as a stranger reads the contract: `prism mock --dynamic` answers with random data, an hour's worth of it (1,000
- * pages), to the real sync. Tokens are the sandbox's, since the contract has no token endpoint; Prism takes any.
+ * Calico as a stranger reads the contract: `prism mock --dynamic` answers with random data to the real sync. Tokens are the
+ * sandbox's, since the contract has no token endpoint; Prism takes any.
  *
  * What Prism makes of the contract (5.16): a third of the pages say that more follows and not where, or hold nothing
  * although more follows; most others are the last; of the records every second is refused, for a negative amount or one
@@ -16,10 +16,11 @@ import { runSync } from '../src/sync/run-sync.ts';
 import { startPrismMock } from './support/prism.ts';
 import { createWorld, type World } from './support/world.ts';
 
-const PAGES = 1_000;
+/** Prism takes tens of milliseconds of a core for each. */
+const PAGES = 250;
 const CUSTOMERS = ['alice', 'bob', 'carol', 'dave'];
 
-test('1,000 pages of random data: what can be stored lands, the rest is quarantined, the worker stays up', async () => {
+test(`${PAGES} pages of random data: what can be stored lands, the rest is quarantined, the worker stays up`, async () => {
   const prism = await startPrismMock();
   onTestFinished(prism.stop);
   const world = await createWorld();
@@ -32,8 +33,8 @@ test('1,000 pages of random data: what can be stored lands, the rest is quaranti
   const accepted = pages.reduce((sum, { records, quarantined }) => sum + records.length - quarantined, 0);
   const [receipts] = await world.rows<Receipts>(RECEIPTS);
   expect(receipts).toMatchObject({ pages: pages.length, accepted, unbalanced: 0 });
-  expect(receipts?.landed).toBeGreaterThan(100);
-  expect(receipts?.quarantined).toBeGreaterThan(100);
+  expect(receipts?.landed).toBeGreaterThan(25);
+  expect(receipts?.quarantined).toBeGreaterThan(25);
   for (const stream of ['assets', 'transactions'] as const) {
     expect(await lostRecords(world, stream, pages)).toEqual([]);
   }

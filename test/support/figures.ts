@@ -26,13 +26,15 @@ export function reportFigures(figures: Figures): void {
   else expect(page, 'docs/reliability.md is stale: run `npm run test:reliability`').toBe(current);
 }
 
-/** The page with this row in place of the one of that name, or after the table's last. `file` is relative to the project. */
+/** The page with this row in place of the one of that name, or after the first table's last. `file` is relative to the project. */
 export function withRow(page: string, { tried, often, result }: Figures, file: string): string {
   const row = `| ${tried} | ${often} | ${result} | [${file.replace(/^.*\//, '')}](../${file}) |`;
   const lines = page.split('\n');
   const known = lines.findIndex((line) => line.startsWith(`| ${tried} |`));
   if (known >= 0) return lines.with(known, row).join('\n');
-  return lines.toSpliced(lines.findLastIndex((line) => line.startsWith('|')) + 1, 0, row).join('\n');
+  const header = lines.findIndex((line) => line.startsWith('|'));
+  const end = lines.findIndex((line, index) => index > header && !line.startsWith('|'));
+  return lines.toSpliced(end, 0, row).join('\n');
 }
 
 /** The rows of a page, by what was tried and the file that tried it. */

@@ -5,7 +5,7 @@ import { expectSeedsToHold } from '../support/simulation/lanes.ts';
 import { live } from '../support/simulation/life.ts';
 import { openStage } from '../support/simulation/stage.ts';
 
-const SEEDS = 200;
+const SEEDS = 100;
 
 test(`${SEEDS} seeds: nothing lost, doubled, stale, falsely green or removed, nobody stuck`, {
   timeout: 240_000,
@@ -19,7 +19,7 @@ test(`${SEEDS} seeds: nothing lost, doubled, stale, falsely green or removed, no
     'run dead_lettered',
     'run partial',
   ];
-  for (const what of happened) expect(tally[what], what).toBeGreaterThan(5);
+  for (const what of happened) expect(tally[what], what).toBeGreaterThan(3);
 });
 
 test('a seed is played the same way twice, whatever was played before it', async () => {
@@ -29,7 +29,7 @@ test('a seed is played the same way twice, whatever was played before it', async
     for (const stage of stages) await stage.close();
     for (const database of databases) await database.close();
   });
-  const seeds = [3, 11, 20, 33, 42, 58, 73, 97, 118, 152];
+  const seeds = [11, 42, 73, 118];
   const traces = await Promise.all(
     stages.map(async (stage, index) => {
       const told = new Map<number, string>();

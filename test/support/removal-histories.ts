@@ -86,7 +86,7 @@ async function takeStep(history: History): Promise<string> {
   for (const stream of STREAMS) changeCalico(history, stream, mode);
   const trouble = drawTrouble(history, mode);
   await world.db.run((orm) => requestSync(orm, [customerId], mode, 'manual'));
-  if (trouble.kind === 'death') await dieAfter(history, trouble.pages);
+  const brokenOff = trouble.kind === 'death' ? await dieAfter(history, trouble.pages) : [];
   const fault = faultOf(trouble);
   const spoiled = fault && world.sandbox.faults.add({ customerId, ...fault });
   await world.makeDue(customerId);
@@ -94,7 +94,9 @@ async function takeStep(history: History): Promise<string> {
   spoiled?.remove();
   const told = `${mode}, ${JSON.stringify(trouble)}`;
   expect(outcome, told).toMatchObject({ kind: 'done' });
-  for (const stream of STREAMS) foretell(history, stream, mode, trouble);
+  for (const stream of STREAMS) {
+    foretell(history, stream, mode, brokenOff.includes(stream) || spoils(stream, trouble));
+  }
   return told;
 }
 
@@ -175,18 +177,26 @@ function faultOf(trouble: Trouble) {
     : { ...where, answer: { status: 500 } };
 }
 
-/** The worker takes a page a turn, and the last turn ends as its death would: without a word. */
-async function dieAfter({ world, customerId }: History, pages: number): Promise<void> {
+/**
+ * The worker takes a page a turn, and the last turn ends as its death would: without a word. Returns the stream that it was
+ * in the middle of: how many pages a pass takes depends on what is missing.
+ */
+async function dieAfter({ world, customerId }: History, pages: number): Promise<StreamName[]> {
   const deps = { ...world.deps, settings: { ...world.deps.settings, slicePages: 1 } };
   for (let done = 0; done < pages; done++) {
     await world.makeDue(customerId);
     await runSync(deps, customerId, new AbortController().signal);
   }
-  const died = await world.rows(
-    "UPDATE calico.sync_runs SET status = 'running' WHERE customer_id = $1 AND status = 'waiting' RETURNING 1",
+  const died = await world.rows<{ run_id: string }>(
+    "UPDATE calico.sync_runs SET status = 'running' WHERE customer_id = $1 AND status = 'waiting' RETURNING run_id",
     [customerId],
   );
   expect(died, 'a death before the run ends').toHaveLength(1);
+  const begun = await world.rows<{ stream: StreamName }>(
+    'SELECT stream FROM calico.sync_run_streams WHERE run_id = $1 AND NOT complete',
+    [died[0]?.run_id],
+  );
+  return begun.map(({ stream }) => stream);
 }
 
 /** A person looks at one of the holds. */
@@ -218,7 +228,7 @@ function foretell(
   { items, tally }: History,
   stream: StreamName,
   mode: 'full' | 'incremental',
-  trouble: Trouble,
+  isSpoiled: boolean,
 ): void {
   const read = inPass(items, stream, mode);
   const live = items[stream].filter(({ row }) => row === 'live').length;
@@ -233,7 +243,7 @@ function foretell(
     (item) => item.row === 'live' && item.atCalico === 'gone' && item.hold !== 'rejected',
   );
   const lostARecord = read.some(({ atCalico }) => atCalico === 'malformed');
-  if ((stream === 'transactions' && mode !== 'full') || lostARecord || spoils(items, stream, mode, trouble)) {
+  if ((stream === 'transactions' && mode !== 'full') || lostARecord || isSpoiled) {
     if (missing.length > 0) tally.unproven++;
     return;
   }
@@ -249,13 +259,9 @@ function foretell(
   else tally.removed += missing.length;
 }
 
-function spoils(items: Items, stream: StreamName, mode: 'full' | 'incremental', trouble: Trouble): boolean {
+function spoils(stream: StreamName, trouble: Trouble): boolean {
   if (trouble.kind === 'down') return !(stream === 'assets' && trouble.endpoint === 'transactions');
-  if (trouble.kind === 'restart') return stream === 'transactions';
-  if (trouble.kind !== 'death') return false;
-  const before = stream === 'assets' ? 0 : pagesOf(items.assets);
-  const within = trouble.pages - before;
-  return within > 0 && within < pagesOf(inPass(items, stream, mode));
+  return trouble.kind === 'restart' && stream === 'transactions';
 }
 
 /** Every row, what hangs on it, and every hold are as foretold. */

@@ -24,7 +24,11 @@ const { values } = parseArgs({
 const say = (line: string) => void process.stdout.write(`${line}\n`);
 
 // What it has started ends with it.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.once(signal, () => {
+    say(`ended by ${signal}`);
+    process.exit(1);
+  });
 
 const result = await runSoak({
   minutes: Number(values.minutes),

@@ -1,6 +1,7 @@
 /** The servers a test run needs: found where the environment or the machine has them, else started for the run. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -51,11 +52,14 @@ export async function startRedis(): Promise<TestServer | undefined> {
   const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
   const server = spawn('redis-server', flags, { stdio: 'ignore' });
   const exited = new Promise<void>((resolve) => server.once('exit', () => resolve()));
-  const kill = () => server.kill('SIGTERM');
-  process.once('exit', kill); // whoever is interrupted leaves none behind
+  const abandon = () => {
+    server.kill('SIGTERM');
+    rmSync(dir, { recursive: true, force: true });
+  };
+  process.once('exit', abandon); // whoever is interrupted leaves none behind
   const stop = async () => {
-    process.off('exit', kill);
-    if (kill()) await exited;
+    process.off('exit', abandon);
+    if (server.kill('SIGTERM')) await exited;
     await rm(dir, { recursive: true, force: true });
   };
   const spawned = await once(server, 'spawn').then(

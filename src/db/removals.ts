@@ -31,7 +31,8 @@ export async function countLiveRows(tx: Transaction, { customerId, stream }: Str
 }
 
 /**
- * The live rows of customer $1 that pass $3 did not see of stream $2, without those whose removal was rejected. Postgres spells a key's JSON as `keyOf` does, so its hash is the page's. One grouping of everything by hash, because
+ * The live rows of customer $1 that pass $3 did not see of stream $2, without those whose removal was rejected. Postgres
+ * spells a key's JSON as `keyOf` does, so its hash is the page's. One grouping of everything by hash, because
  * that takes linear time whatever the planner believes: a join of a million rows with a million hashes, planned for
  * ten, would not end.
  */

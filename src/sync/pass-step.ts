@@ -51,7 +51,7 @@ export function placeAfter(pass: Pass, page: Page, step: Step): Place | null {
  */
 export function compareHeads({ before, now }: Heads): 'stands' | 'grew' | 'moved' {
   const known = new Set(before);
-  if (now.length === before.length && now.every((key) => known.has(key))) return 'stands';
+  if (known.symmetricDifference(new Set(now)).size === 0) return 'stands';
   const fresh = now.findIndex((key) => known.has(key));
   const isPushed = fresh > 0 && now.slice(fresh).every((key, index) => key === before[index]);
   return isPushed && now.length >= before.length ? 'grew' : 'moved';

@@ -135,9 +135,8 @@ async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outcome | n
     const page = await fetch(at.cursor);
     if (at.pagesDone >= MAX_PAGES * (at.passWalk + 1))
       throw walkError(endpoint, `the pages have no end: ${MAX_PAGES} in one walk`);
-    const { step, counts, next } = await commitPage(deps.db, {
-      ...{ lease, run: turn.run, stream, pass: at, page, keepRaw },
-    });
+    const commit = { lease, run: turn.run, stream, pass: at, page, keepRaw };
+    const { step, counts, next } = await commitPage(deps.db, commit);
     const told = step === 'stands' ? 'the first page stands' : 'page committed';
     turn.log.debug({ stream: stream.name, page: at.pagesDone, ...counts }, told);
     noteProgress(turn, page);

@@ -155,6 +155,7 @@ test.each([
   ['one that is gone', ['a', 'c', 'd'], 'moved'],
   ['a new one in front and one that is gone', ['x', 'a', 'c'], 'moved'],
   ['fewer', ['a', 'b'], 'moved'],
+  ['one twice, for a second that was refused, and one that is gone', ['a', 'a', 'b'], 'moved'],
 ] as const)('the first page has %s', (_what, now, change) => {
   expect(compareHeads({ before: ['a', 'b', 'c'], now })).toBe(change);
 });

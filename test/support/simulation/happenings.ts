@@ -93,6 +93,8 @@ async function stall(life: Life): Promise<void> {
   await stage.clock.advance(6 * MINUTE_MS);
   // BullMQ takes a job whose worker does not stir for stalled, and gives it to another.
   life.queue.over(sleeper.customerId);
+  // Whoever finds its run cannot tell a sleeper from a dead one.
+  life.oracle.explain(sleeper.customerId, 'workers died');
   count(life, 'stall');
   note(life, `${sleeper.name} sleeps, and its lease runs out`);
   await engage(life, 100);

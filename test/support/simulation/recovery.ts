@@ -19,19 +19,27 @@ export async function recovery(life: Life): Promise<void> {
     if (plan.mends) calico.mend(customerId, ++life.step);
   }
   await untilAtRest(life);
-  for (const customerId of await notActive(life)) {
-    note(life, `${customerId} is stopped: new credentials`);
-    await giveCredentials(life, customerId);
-    await stage.db.transaction(({ orm }) => resumeCustomer(orm, customerId));
-  }
-  // A pass that an earlier run began proves nothing of what is gone: one more, from its first page.
-  for (let passes = 0; passes < 2; passes++) {
+  await bringCredentials(life);
+  // A pass that an earlier run began proves nothing of what is gone: one more, from its first page. So is one where only the
+  // first has noticed that the tokens had ended for good.
+  for (let passes = 0; passes < 3; passes++) {
     const { rows } = await stage.pool.query('SELECT FROM calico.checkpoints WHERE pass_run_id IS NOT NULL');
     await stage.db.run((orm) => requestSync(orm, [...calico.customerIds], 'full', 'manual'));
     note(life, 'a full sync of all');
     await untilAtRest(life);
-    if (rows.length === 0) break;
+    if ((await bringCredentials(life)) === 0 && rows.length === 0) break;
   }
+}
+
+/** To those who were stopped; returns how many. That each was stopped for a reason is the oracle's. */
+async function bringCredentials(life: Life): Promise<number> {
+  const stopped = await notActive(life);
+  for (const customerId of stopped) {
+    note(life, `${customerId} is stopped: new credentials`);
+    await giveCredentials(life, customerId);
+    await life.stage.db.transaction(({ orm }) => resumeCustomer(orm, customerId));
+  }
+  return stopped.length;
 }
 
 async function notActive({ stage }: Life): Promise<string[]> {

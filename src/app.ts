@@ -14,6 +14,7 @@ import { startTick } from './queue/tick.ts';
 import { startWatchdog, type WatchdogOptions } from './queue/watchdog.ts';
 import { type SyncWorkerOptions, startSyncWorker } from './queue/worker.ts';
 import type { TokenSource } from './sync/access-token.ts';
+import { beginAhead } from './sync/ahead.ts';
 import { settleDeadJob, settleUnreadableJob } from './sync/dead-workers.ts';
 import { createFleet } from './sync/fleet.ts';
 import { runSync } from './sync/run-sync.ts';
@@ -170,6 +171,7 @@ function syncDeps(
   const surroundings = { log, now: Date.now, random: Math.random };
   return {
     ...openCalico(config, db),
+    begin: beginAhead,
     settings: {
       pageLimit: sync.CALICO_PAGE_LIMIT,
       slicePages: sync.SLICE_PAGES,

@@ -1,6 +1,6 @@
 /** Where each stream stands (promise 1). Everything here runs inside the transaction of a page or of a run's change. */
 import { and, eq, sql } from 'drizzle-orm';
-import type { Orm } from './client.ts';
+import type { Orm, Transaction } from './client.ts';
 import type { Lease } from './leases.ts';
 import { checkpoints, type RunMode, type StreamName, syncPages } from './schema-sync.ts';
 
@@ -59,7 +59,10 @@ export async function beginPass(
   return row as Pass;
 }
 
-/** The pages of one pass form a chain: each commit names the cursor it came from. A break here is a defect of ours. */
+/**
+ * The pages of one pass form a chain: each commit names the cursor it came from. It breaks where a crash of Postgres took
+ * back the latest pages under a worker's feet, or by a defect of ours; the next turn goes on at the checkpoint.
+ */
 export class BrokenChainError extends Error {
   constructor(stream: StreamName) {
     super(`the ${stream} page that was to be committed does not follow the one before it`);
@@ -73,56 +76,41 @@ export type Place = { cursor: string | null; walk: number };
 /** A page, or a look at one: `pages` written, the latest time among them, and where the pass goes on (null: it is over). */
 export type Progress = { pages: 0 | 1; latest: string | null; partial: boolean; to: Place | null };
 
+/** $1 to $5: which checkpoint, and where it must be. $6: the epoch; $7 to $9: pages, the latest time, partial. */
+const move = (changes: string) => `
+UPDATE calico.checkpoints SET epoch = $6, pages_done = pages_done + $7, updated_at = now(), ${changes}
+WHERE customer_id = $1 AND stream = $2 AND pass_run_id = $3 AND pass_walk = $4 AND cursor IS NOT DISTINCT FROM $5
+RETURNING 1`;
+
+const SEEN = 'greatest(pass_watermark, $8::timestamptz)';
+const PARTIAL = '(pass_partial OR $9::boolean)';
+
+const GO_ON = move(`cursor = $10, pass_walk = $11, pass_watermark = ${SEEN}, pass_partial = ${PARTIAL}`);
+
+// Never later than the pass began: a transaction dated in the future must not hide those before it. LEAST skips NULLs,
+// and a pass that saw no time at all must not claim one.
+const END = move(`cursor = NULL, pass_walk = 0, pass_watermark = NULL, pass_partial = false,
+  watermark = CASE WHEN ${PARTIAL} THEN watermark
+    ELSE greatest(watermark, CASE WHEN ${SEEN} IS NOT NULL THEN least(${SEEN}, pass_started_at) END) END,
+  pass_run_id = NULL, pass_mode = NULL, pass_started_at = NULL, pass_start_time = NULL, pass_live_rows = NULL`);
+
 /**
  * Moves the checkpoint on. Where the pass is over its watermark counts from now on, unless it is `partial` (a provider was
  * missing, or records may have been missed), and the record of its pages goes.
  * @throws BrokenChainError where the checkpoint is not where `pass` is.
  */
 export async function advance(
-  orm: Orm,
-  lease: Lease,
-  pass: Pass,
-  { pages, latest, partial: isPartial, to }: Progress,
+  tx: Transaction,
+  { customerId, epoch }: Lease,
+  { stream, passRunId, passWalk, cursor }: Pass,
+  { pages, latest, partial, to }: Progress,
 ): Promise<void> {
-  const seen = sql`greatest(${checkpoints.passWatermark}, ${latest}::timestamptz)`;
-  const partial = sql`(${checkpoints.passPartial} OR ${isPartial})`;
-  // Never later than the pass began: a transaction dated in the future must not hide those before it. LEAST skips NULLs,
-  // and a pass that saw no time at all must not claim one.
-  const capped = sql`CASE WHEN ${seen} IS NOT NULL THEN least(${seen}, ${checkpoints.passStartedAt}) END`;
-  const reached = sql`greatest(${checkpoints.watermark}, ${capped})`;
-  const common = {
-    epoch: lease.epoch,
-    pagesDone: sql`${checkpoints.pagesDone} + ${pages}`,
-    updatedAt: sql`now()`,
-  };
-  const next =
-    to === null
-      ? {
-          cursor: null,
-          watermark: sql`CASE WHEN ${partial} THEN ${checkpoints.watermark} ELSE ${reached} END`,
-          passRunId: null,
-          passMode: null,
-          passStartedAt: null,
-          passStartTime: null,
-          passWatermark: null,
-          passPartial: false,
-          passLiveRows: null,
-          passWalk: 0,
-        }
-      : { cursor: to.cursor, passWalk: to.walk, passWatermark: seen, passPartial: partial };
-  const { rowCount } = await orm
-    .update(checkpoints)
-    .set({ ...common, ...next })
-    .where(
-      and(
-        at(lease.customerId, pass.stream),
-        eq(checkpoints.passRunId, pass.passRunId),
-        eq(checkpoints.passWalk, pass.passWalk),
-        sql`${checkpoints.cursor} IS NOT DISTINCT FROM ${pass.cursor}`,
-      ),
-    );
-  if (rowCount !== 1) throw new BrokenChainError(pass.stream);
-  if (to === null) await forgetPages(orm, pass.passRunId, pass.stream);
+  const values = [customerId, stream, passRunId, passWalk, cursor, epoch, pages, latest, partial];
+  const moved = await (to === null
+    ? tx.query('end_pass', END, values)
+    : tx.query('advance', GO_ON, [...values, to.cursor, to.walk]));
+  if (moved.length !== 1) throw new BrokenChainError(stream);
+  if (to === null) await forgetPages(tx.orm, passRunId, stream);
 }
 
 async function forgetPages(orm: Orm, passRunId: string, stream: StreamName): Promise<void> {

@@ -5,7 +5,12 @@ import { toDatabaseError } from './errors.ts';
 /** drizzle over a pool or over one connection's transaction. */
 export type Orm = NodePgDatabase<Record<string, never>>;
 
-/** One open transaction: `orm` for ordinary statements, `query` for the prepared set-based ones. */
+/**
+ * One open transaction: `orm` for ordinary statements, `query` for the prepared ones. Statements that are not awaited one by
+ * one go out together and are answered together: one round trip. Postgres takes them in the order of the calls, and after
+ * one that fails none of those behind it does anything. Whoever waits for several must have nothing to do in between
+ * (`Promise.all` of single statements): once one has failed the transaction is rolled back, and takes no more.
+ */
 export type Transaction = {
   orm: Orm;
   /** Runs `text` as a prepared statement under `name`: parsed and planned once a connection. */
@@ -20,9 +25,15 @@ export type Transaction = {
  */
 export type Database = {
   run<T>(work: (orm: Orm) => Promise<T>): Promise<T>;
-  transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
+  transaction<T>(work: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>;
   close(): Promise<void>;
 };
+
+/**
+ * `waitsForDisk` false (PostgreSQL, "Asynchronous Commit"): a crash of the server may take the transaction back, whole and
+ * with all that came after it, until some later transaction has waited. For what is done again from what then stands.
+ */
+export type TransactionOptions = { waitsForDisk?: boolean };
 
 export type DatabaseOptions = {
   url: string;
@@ -57,6 +68,7 @@ export function openDatabase(options: DatabaseOptions): Database {
     // A server that is frozen times nothing out: then the client does, a little later.
     query_timeout: 65_000,
     idle_in_transaction_session_timeout: idleInTransactionMs,
+    pipeline: true,
   });
   // pg's pool says that it has ended before its sockets have: what breaks then is of no interest.
   pool.on('error', (error) => pool.ending || onIdleError?.(toDatabaseError(error)));
@@ -64,7 +76,7 @@ export function openDatabase(options: DatabaseOptions): Database {
 
   return {
     run: (work) => translated(() => work(orm)),
-    transaction: (work) => translated(() => inTransaction(pool, onStatement, work)),
+    transaction: (work, taken = {}) => translated(() => inTransaction(pool, onStatement, work, taken)),
     close: () => pool.end(),
   };
 }
@@ -81,9 +93,10 @@ async function inTransaction<T>(
   pool: pg.Pool,
   onStatement: OnStatement | undefined,
   work: (tx: Transaction) => Promise<T>,
+  { waitsForDisk = true }: TransactionOptions,
 ): Promise<T> {
   const connection = await pool.connect();
-  const client = announced(connection, onStatement);
+  const { client, end } = ending(onStatement ? oneByOne(announced(connection, onStatement)) : connection);
   let broken: Error | undefined;
   const onError = (error: Error) => {
     broken = error;
@@ -91,21 +104,58 @@ async function inTransaction<T>(
   connection.on('error', onError);
   let savepoints = 0;
   try {
-    await client.query('BEGIN');
+    // Not awaited: it shares the first statement's round trip. Where it fails the connection is gone, and so does that one.
+    const begun = client.query(waitsForDisk ? 'BEGIN' : 'BEGIN; SET LOCAL synchronous_commit = off');
+    begun.catch(() => {});
     const result = await work({
       orm: drizzle(client),
       query: async (name, text, values) => (await client.query({ name, text, values })).rows,
       savepoint: (attempt) => translated(() => withSavepoint(client, `attempt_${++savepoints}`, attempt)),
     });
-    await client.query('COMMIT');
+    await begun;
+    const { command } = await end('COMMIT');
+    if (command !== 'COMMIT') throw new Error('a statement had failed: the transaction was rolled back');
     return result;
   } catch (error) {
-    await client.query('ROLLBACK').catch(onError);
+    await end('ROLLBACK').catch(onError);
     throw error;
   } finally {
     connection.off('error', onError);
     connection.release(broken);
   }
+}
+
+/** The same connection until its transaction ends. What came later would be a transaction of its own. */
+function ending(connection: pg.PoolClient) {
+  let isOver = false;
+  const query = (...statement: Parameters<pg.PoolClient['query']>) =>
+    isOver ? Promise.reject(new Error('the transaction is over')) : connection.query(...statement);
+  return {
+    client: Object.create(connection, { query: { value: query } }) as pg.PoolClient,
+    end: (how: 'COMMIT' | 'ROLLBACK') => {
+      isOver = true;
+      return connection.query(how);
+    },
+  };
+}
+
+/** The same connection where each statement waits for the one before it, and after one that failed only a rollback is sent. */
+function oneByOne(connection: pg.PoolClient): pg.PoolClient {
+  let last: Promise<unknown> = Promise.resolve();
+  let failure: { error: unknown } | null = null;
+  const query = (statement: string | pg.QueryConfig, values?: unknown[]) => {
+    const send = () => {
+      if (nameOf(statement) === 'ROLLBACK') failure = null;
+      if (failure) throw failure.error;
+      return connection.query(statement, values);
+    };
+    const result = last.then(send);
+    last = result.catch((error: unknown) => {
+      failure = { error };
+    });
+    return result;
+  };
+  return Object.create(connection, { query: { value: query } });
 }
 
 /**

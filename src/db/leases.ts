@@ -1,6 +1,6 @@
 /** One writer a customer (promise 2): a lease by the database's clock, and an epoch that rises with each. */
 import { and, eq, isNull, lte, or, type SQL, sql } from 'drizzle-orm';
-import type { Orm } from './client.ts';
+import type { Orm, Transaction } from './client.ts';
 import { enterFleet, nameProbe } from './fleet-pause.ts';
 import { customers } from './schema-sync.ts';
 
@@ -72,7 +72,9 @@ export async function renewLease(orm: Orm, lease: Lease, leaseMs: number): Promi
  * Locks the customer's row until the transaction ends, so that no other lease can begin before it is committed.
  * @throws LeaseLostError
  */
-export async function holdLease(orm: Orm, lease: Lease): Promise<void> {
-  const rows = await orm.select({ held: sql`1` }).from(customers).where(isHeld(lease)).for('update');
-  if (rows.length !== 1) throw new LeaseLostError(lease.customerId);
+export async function holdLease(tx: Transaction, { customerId, epoch }: Lease): Promise<void> {
+  const text = `SELECT FROM calico.customers
+    WHERE customer_id = $1 AND epoch = $2 AND lease_until > clock_timestamp() FOR UPDATE`;
+  const rows = await tx.query('hold_lease', text, [customerId, epoch]);
+  if (rows.length !== 1) throw new LeaseLostError(customerId);
 }

@@ -3,7 +3,7 @@ import type { Transaction } from './client.ts';
 import { seenInWalk } from './passes.ts';
 import { assetPositionHistory, assetPositions } from './schema.ts';
 import { KEY_COLUMNS } from './schema-sync.ts';
-import type { PageOwner, Written } from './transactions.ts';
+import type { PageOwner, Standing, Written } from './transactions.ts';
 import { upsertRows } from './upsert.ts';
 
 /** One position. Absent parts of the key are ''; `raw` is JSON text, `contentHash` is `\x…`. */
@@ -23,7 +23,14 @@ export type PositionRow = {
   contentHash: string;
 };
 
-type Existing = { ord: number; same: boolean; sameState: boolean; firstSeenAt: string; removed: boolean };
+/** A position that is there already, beside the record of the same key. */
+export type ExistingPosition = {
+  ord: number;
+  same: boolean;
+  sameState: boolean;
+  firstSeenAt: string;
+  removed: boolean;
+};
 
 const KEY = KEY_COLUMNS.assets;
 const STATE = ['quantity', 'value_amount', 'value_currency', 'cost_basis_amount', 'cost_basis_currency'];
@@ -53,8 +60,8 @@ export async function writePositions(
   tx: Transaction,
   owner: PageOwner,
   rows: readonly PositionRow[],
+  existing: Standing<ExistingPosition>,
 ): Promise<Written> {
-  const existing = await findExisting(tx, owner.customerId, rows);
   const suspects = rows.flatMap((_row, index) => (existing.get(index)?.sameState === false ? [index] : []));
   const walk = { ...owner, stream: 'assets' } as const;
   const conflicts = await seenInWalk(tx, walk, suspects, (index) => keyOf(rows[index]));
@@ -78,16 +85,12 @@ export async function writePositions(
     if (!old?.sameState || old.removed) newStates.push(row);
   }
 
-  await upsertRows(tx, assetPositions, changed);
-  if (newStates.length > 0) {
-    await tx.query('close_history', CLOSE_HISTORY, [owner.customerId, ...keyArrays(newStates)]);
-    const states = newStates.map((row) => ({
-      ...row,
-      customerId: owner.customerId,
-      lastRunId: owner.runId,
-    }));
-    await upsertRows(tx, assetPositionHistory, states);
-  }
+  const states = newStates.map((row) => ({ ...row, customerId: owner.customerId, lastRunId: owner.runId }));
+  await Promise.all([
+    upsertRows(tx, assetPositions, changed),
+    states.length > 0 && tx.query('close_history', CLOSE_HISTORY, [owner.customerId, ...keyArrays(states)]),
+    upsertRows(tx, assetPositionHistory, states),
+  ]);
   return written;
 }
 
@@ -102,12 +105,13 @@ export function keyOf(row: PositionKey | undefined): string {
   return JSON.stringify([row.providerId, row.accountId, row.assetSymbol, row.network, row.contractAddress]);
 }
 
-async function findExisting(
+/** What stands of the keys of `rows`. */
+export async function findPositions(
   tx: Transaction,
   customerId: string,
   rows: readonly PositionRow[],
-): Promise<Map<number, Existing>> {
-  const found = await tx.query<Existing>('find_positions', FIND_EXISTING, [
+): Promise<Standing<ExistingPosition>> {
+  const found = await tx.query<ExistingPosition>('find_positions', FIND_EXISTING, [
     customerId,
     ...keyArrays(rows),
     rows.map((row) => row.quantity),

@@ -1,7 +1,7 @@
 /** Runs and their receipts. A run is opened, put off and ended here; each change holds the lease. */
 import { and, desc, eq, inArray, type SQL, sql } from 'drizzle-orm';
 import { isUnderWay, readCheckpoint } from './checkpoints.ts';
-import type { Orm } from './client.ts';
+import type { Orm, Transaction } from './client.ts';
 import { announce } from './events.ts';
 import { holdLease, type Lease } from './leases.ts';
 import { customers, type RunMode, type StreamName, syncRunStreams, syncRuns } from './schema-sync.ts';
@@ -45,10 +45,11 @@ export async function openRun(
       .set({ status: 'abandoned', finishedAt: sql`now()`, reason })
       .where(isRun(open));
   }
+  const { isAskedFor, ...next } = await nextRun(orm, lease, open, fullSyncIntervalMs);
   const [run] = await orm
     .insert(syncRuns)
     .values({
-      ...(await nextRun(orm, lease, open, fullSyncIntervalMs)),
+      ...next,
       customerId: lease.customerId,
       epoch: lease.epoch,
     })
@@ -57,7 +58,8 @@ export async function openRun(
     .update(customers)
     .set({ requestedMode: null, requestedTrigger: null })
     .where(eq(customers.customerId, lease.customerId));
-  return open ? takeOverStreams(orm, one(run), open, syncIntervalMs) : one(run);
+  // Whoever asked since that run began wants what there is now, not what it had read before.
+  return open && !isAskedFor ? takeOverStreams(orm, one(run), open, syncIntervalMs) : one(run);
 }
 
 async function nextRun(
@@ -65,7 +67,7 @@ async function nextRun(
   lease: Lease,
   killed: Run | undefined,
   fullEveryMs: number,
-): Promise<Pick<Run, 'mode' | 'trigger'>> {
+): Promise<Pick<Run, 'mode' | 'trigger'> & { isAskedFor: boolean }> {
   const fullIsDue = sql<boolean>`coalesce(${customers.lastFullAt} <= now() - make_interval(secs => ${fullEveryMs / 1000}), true)`;
   const [asked] = await orm
     .select({
@@ -80,12 +82,14 @@ async function nextRun(
   const fullUnderWay = isUnderWay(checkpoint) && checkpoint.passMode === 'full';
   const mustBeFull = asked?.mode === 'full' || asked?.fullIsDue || fullUnderWay || killed?.mode === 'full';
   const mode: RunMode = mustBeFull ? 'full' : 'incremental';
-  return { mode, trigger: asked?.trigger ?? (asked?.followUps ? 'follow_up' : 'schedule') };
+  const request = asked?.trigger ?? null;
+  const trigger = request ?? (asked?.followUps ? 'follow_up' : 'schedule');
+  return { mode, trigger, isAskedFor: request !== null };
 }
 
 /** Puts a run off: it holds no lease and no worker for `delayMs`, and goes on as the same run. */
 export async function suspendRun(
-  orm: Orm,
+  tx: Transaction,
   lease: Lease,
   run: Pick<Run, 'runId'>,
   pause: {
@@ -97,7 +101,8 @@ export async function suspendRun(
     waitingSince: Date | null;
   },
 ): Promise<void> {
-  await holdLease(orm, lease);
+  const { orm } = tx;
+  await holdLease(tx, lease);
   const { delayMs, ...state } = pause;
   await orm
     .update(syncRuns)
@@ -124,13 +129,14 @@ export type Ending = {
 
 /** Ends a run and moves its customer's schedule: only here does `next_sync_at` move forward. */
 export async function endRun(
-  orm: Orm,
+  tx: Transaction,
   lease: Lease,
   run: Pick<Run, 'runId' | 'mode'>,
   ending: Ending,
   syncIntervalMs: number,
 ): Promise<void> {
-  await holdLease(orm, lease);
+  const { orm } = tx;
+  await holdLease(tx, lease);
   await orm
     .update(syncRuns)
     .set({ status: ending.status, reason: ending.reason, finishedAt: sql`now()`, waitingFor: null })
@@ -203,38 +209,27 @@ export type Counts = Pick<
 /** What a commit adds to a stream's receipt: a page's counts, or none, and how the pass ended with it, if it did. */
 export type Gain = { pages: 0 | 1; counts: Counts; end: { moving: boolean } | null };
 
+const COUNTS = ['fetched', 'inserted', 'updated', 'unchanged', 'duplicates', 'quarantined'] as const;
+
+const ADD_TO_RECEIPT = `
+INSERT INTO calico.sync_run_streams AS s (run_id, stream, complete, moving, pages, ${COUNTS.join(', ')})
+VALUES ($1, $2, $3, $4, $5, ${COUNTS.map((_count, index) => `$${index + 6}`).join(', ')})
+ON CONFLICT (run_id, stream) DO UPDATE SET complete = excluded.complete, moving = excluded.moving,
+  ${['pages', ...COUNTS].map((count) => `${count} = s.${count} + excluded.${count}`).join(', ')}`;
+
 /** Adds to a run's receipt; the first success after failures also clears the count of tries. */
 export async function addToReceipt(
-  orm: Orm,
+  tx: Transaction,
   run: Pick<Run, 'runId' | 'attempts' | 'waitingSince'>,
   stream: StreamName,
   { pages, counts, end }: Gain,
 ): Promise<void> {
-  const state = { complete: end !== null, moving: end?.moving ?? false };
-  const plus = (column: keyof Counts | 'pages', by: number) => sql`${syncRunStreams[column]} + ${by}`;
-  const { fetched, inserted, updated, unchanged, duplicates, quarantined } = counts;
-  await orm
-    .insert(syncRunStreams)
-    .values({ runId: run.runId, stream, pages, ...counts, ...state })
-    .onConflictDoUpdate({
-      target: [syncRunStreams.runId, syncRunStreams.stream],
-      set: {
-        pages: plus('pages', pages),
-        fetched: plus('fetched', fetched),
-        inserted: plus('inserted', inserted),
-        updated: plus('updated', updated),
-        unchanged: plus('unchanged', unchanged),
-        duplicates: plus('duplicates', duplicates),
-        quarantined: plus('quarantined', quarantined),
-        ...state,
-      },
-    });
-  if (run.attempts > 0 || run.waitingSince !== null) {
-    await orm
-      .update(syncRuns)
-      .set({ attempts: 0, failures: {}, waitingSince: null, waitingFor: null })
-      .where(isRun(run));
-  }
+  const state = [end !== null, end?.moving ?? false, pages];
+  const values = [run.runId, stream, ...state, ...COUNTS.map((count) => counts[count])];
+  const added = tx.query('add_to_receipt', ADD_TO_RECEIPT, values);
+  const hasFailed = run.attempts > 0 || run.waitingSince !== null;
+  const cleared = { attempts: 0, failures: {}, waitingSince: null, waitingFor: null };
+  await Promise.all([added, hasFailed && tx.orm.update(syncRuns).set(cleared).where(isRun(run))]);
 }
 
 export async function readReceipts(orm: Orm, runId: string): Promise<Receipt[]> {

@@ -50,8 +50,8 @@ export type PageOwner = { customerId: string; runId: string; passRunId: string; 
 /** What became of a page's rows. `conflicts`: indexes of rows that were not written (promise 7). */
 export type Written = { inserted: number; updated: number; unchanged: number; conflicts: number[] };
 
-/** A row that is there already. */
-type Existing = {
+/** A transaction that is there already, beside the record of the same key. */
+export type ExistingTransaction = {
   ord: number;
   kind: TransactionKind;
   same: boolean;
@@ -78,9 +78,13 @@ ${TRANSACTION_KINDS.map(
 ).join('\n  UNION ALL\n')}
 ) AS e`;
 
+/** What stands of a page's keys, by the row's index in the page. */
+export type Standing<Row> = ReadonlyMap<number, Row>;
+
 /**
- * Writes a page's transactions, each key at most once in `rows`. Unchanged rows are not touched; a transaction whose
- * kind changed moves, with its `first_seen_at`; one that was marked removed and is back is live again.
+ * Writes a page's transactions, each key at most once in `rows`, beside what `findTransactions` found of them. Unchanged rows
+ * are not touched; a transaction whose kind changed moves, with its `first_seen_at`; one that was marked removed and is back
+ * is live again.
  * A row whose key another record of the same walk holds with another account, time or hash is not written: it is
  * returned as a conflict.
  */
@@ -88,15 +92,15 @@ export async function writeTransactions(
   tx: Transaction,
   owner: PageOwner,
   rows: readonly TransactionRow[],
+  existing: Standing<ExistingTransaction>,
 ): Promise<Written> {
-  const existing = await findExisting(tx, owner.customerId, rows);
   const suspects = rows.flatMap((_row, index) => (existing.get(index)?.otherIdentity ? [index] : []));
   const walk = { ...owner, stream: 'transactions' } as const;
   const conflicts = await seenInWalk(tx, walk, suspects, (index) => keyOf(rows[index]));
   const conflicting = new Set(conflicts);
 
   const written: Written = { inserted: 0, updated: 0, unchanged: 0, conflicts };
-  const changed: { row: TransactionRow; old: Existing | undefined }[] = [];
+  const changed: Changed[] = [];
   for (const [index, row] of rows.entries()) {
     const old = existing.get(index);
     if (conflicting.has(index)) continue;
@@ -107,42 +111,45 @@ export async function writeTransactions(
       changed.push({ row, old });
     }
   }
-
-  for (const kind of TRANSACTION_KINDS) {
-    const leaving = changed.filter(({ row, old }) => old?.kind === kind && row.kind !== kind);
-    await deleteFrom(
-      tx,
-      kind,
-      owner.customerId,
-      leaving.map(({ row }) => row),
-    );
-  }
-  for (const kind of TRANSACTION_KINDS) {
-    const arriving = changed.filter(({ row }) => row.kind === kind);
-    const values = arriving.map(({ row, old }) => ({
-      ...row,
-      customerId: owner.customerId,
-      lastRunId: owner.runId,
-      // absent: the column's default, now()
-      ...(old ? { firstSeenAt: old.firstSeenAt } : {}),
-    }));
-    await upsertRows(tx, transactionTables[kind], values);
-  }
-  await writeFees(tx, owner, changed);
+  await Promise.all([
+    ...TRANSACTION_KINDS.map((kind) => {
+      const leaving = changed.filter(({ row, old }) => old?.kind === kind && row.kind !== kind);
+      return deleteFrom(tx, kind, owner.customerId, leaving);
+    }),
+    ...TRANSACTION_KINDS.map((kind) => {
+      const arriving = changed.filter(({ row }) => row.kind === kind);
+      return upsertRows(tx, transactionTables[kind], arriving.map(valuesOf(owner)));
+    }),
+    deleteSpareFees(tx, owner.customerId, changed),
+    upsertRows(tx, transactionFees, feesOf(owner, changed)),
+  ]);
   return written;
 }
+
+type Changed = { row: TransactionRow; old: ExistingTransaction | undefined };
+
+const valuesOf =
+  ({ customerId, runId }: PageOwner) =>
+  ({ row, old }: Changed) => ({
+    ...row,
+    customerId,
+    lastRunId: runId,
+    // absent: the column's default, now()
+    ...(old ? { firstSeenAt: old.firstSeenAt } : {}),
+  });
 
 /** The key of a transaction in `sync_pages` and in quarantine; JSON, so that no part runs into the next. */
 export function keyOf(row: Pick<TransactionRow, 'providerId' | 'transactionId'> | undefined): string {
   return row ? JSON.stringify([row.providerId, row.transactionId]) : '';
 }
 
-async function findExisting(
+/** What stands of the keys of `rows`. */
+export async function findTransactions(
   tx: Transaction,
   customerId: string,
   rows: readonly TransactionRow[],
-): Promise<Map<number, Existing>> {
-  const found = await tx.query<Existing>('find_transactions', FIND_EXISTING, [
+): Promise<Standing<ExistingTransaction>> {
+  const found = await tx.query<ExistingTransaction>('find_transactions', FIND_EXISTING, [
     customerId,
     arrayLiteral(rows.map((row) => row.providerId)),
     arrayLiteral(rows.map((row) => row.transactionId)),
@@ -158,43 +165,34 @@ async function deleteFrom(
   tx: Transaction,
   kind: TransactionKind,
   customerId: string,
-  rows: readonly TransactionRow[],
+  leaving: readonly Changed[],
 ): Promise<void> {
-  if (rows.length === 0) return;
+  if (leaving.length === 0) return;
   const text = `DELETE FROM calico.${kind}_transactions t
     USING unnest($2::text[], $3::text[]) AS u(provider_id, transaction_id)
     WHERE t.customer_id = $1 AND t.provider_id = u.provider_id AND t.transaction_id = u.transaction_id`;
-  const keys = [rows.map((row) => row.providerId), rows.map((row) => row.transactionId)];
+  const keys = [leaving.map(({ row }) => row.providerId), leaving.map(({ row }) => row.transactionId)];
   await tx.query(`delete_${kind}`, text, [customerId, ...keys]);
 }
 
 /** Fees belong to their transaction's content: they are written with it, and those it no longer lists go. */
-async function writeFees(
+async function deleteSpareFees(
   tx: Transaction,
-  owner: PageOwner,
-  changed: readonly { row: TransactionRow; old: Existing | undefined }[],
+  customerId: string,
+  changed: readonly Changed[],
 ): Promise<void> {
   const rewritten = changed.filter(({ old }) => old !== undefined).map(({ row }) => row);
-  if (rewritten.length > 0) {
-    const text = `DELETE FROM calico.transaction_fees f
-      USING unnest($2::text[], $3::text[], $4::int[]) AS u(provider_id, transaction_id, fees)
-      WHERE f.customer_id = $1 AND f.provider_id = u.provider_id AND f.transaction_id = u.transaction_id
-        AND f.position >= u.fees`;
-    await tx.query('delete_fees', text, [
-      owner.customerId,
-      rewritten.map((row) => row.providerId),
-      rewritten.map((row) => row.transactionId),
-      rewritten.map((row) => row.fees.length),
-    ]);
-  }
-  const fees = changed.flatMap(({ row: { providerId, transactionId, fees } }) =>
-    fees.map((fee) => ({
-      ...fee,
-      customerId: owner.customerId,
-      providerId,
-      transactionId,
-      lastRunId: owner.runId,
-    })),
+  if (rewritten.length === 0) return;
+  const text = `DELETE FROM calico.transaction_fees f
+    USING unnest($2::text[], $3::text[], $4::int[]) AS u(provider_id, transaction_id, fees)
+    WHERE f.customer_id = $1 AND f.provider_id = u.provider_id AND f.transaction_id = u.transaction_id
+      AND f.position >= u.fees`;
+  const keys = [rewritten.map((row) => row.providerId), rewritten.map((row) => row.transactionId)];
+  await tx.query('delete_fees', text, [customerId, ...keys, rewritten.map((row) => row.fees.length)]);
+}
+
+function feesOf({ customerId, runId }: PageOwner, changed: readonly Changed[]) {
+  return changed.flatMap(({ row: { providerId, transactionId, fees } }) =>
+    fees.map((fee) => ({ ...fee, customerId, providerId, transactionId, lastRunId: runId })),
   );
-  await upsertRows(tx, transactionFees, fees);
 }

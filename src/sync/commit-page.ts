@@ -32,33 +32,42 @@ export type PageCommit = {
 export type Committed = { step: Step; counts: Counts; next: Pass | null };
 
 /**
- * Commits one page; at a second look at the first one, perhaps only that nothing has moved.
+ * Commits one page; at a second look at the first one, perhaps only that nothing has moved. Four round trips: what stands of
+ * its keys, what changes, what is known of the pass, and the commit; three where nothing changes.
+ * It does not wait for the disk: what a crash of Postgres takes back it takes back whole, rows, counts and cursor, and the
+ * run goes on from there. The run's end waits, and with it all that came before.
  * Where Postgres refuses a value, the page is written again in halves until the row is found; that row is quarantined
  * and the rest lands. The careful way costs a savepoint a half, so only a page that failed pays for it.
  * @throws LeaseLostError, CalicoError where the pages run in a circle, DatabaseError for all but refused values.
  */
 export async function commitPage(db: Database, commit: PageCommit): Promise<Committed> {
   const prepared = commit.stream.prepare(commit.page, commit.keepRaw);
+  const attempt = (open: OpenWrite) =>
+    db.transaction((tx) => commitIn(tx, commit, prepared, open), { waitsForDisk: false });
   try {
-    return await db.transaction((tx) => commitIn(tx, commit, prepared, writeAll));
+    return await attempt(openWhole);
   } catch (error) {
     if (!isRefusedValue(error)) throw error;
-    return db.transaction((tx) => commitIn(tx, commit, prepared, writeBisecting(error)));
+    return attempt(openBisecting(error));
   }
 }
 
 type WriteResult = StreamWritten & { refused: Refused[] };
-type Write = (tx: Transaction, owner: PageOwner, prepared: PreparedPage) => Promise<WriteResult>;
+type Write = () => Promise<WriteResult>;
+/** Looks at what the page meets, in one statement at most; what it returns writes the page. */
+type OpenWrite = (tx: Transaction, owner: PageOwner, prepared: PreparedPage) => Promise<Write>;
 
 async function commitIn(
   tx: Transaction,
   commit: PageCommit,
   prepared: PreparedPage,
-  write: Write,
+  open: OpenWrite,
 ): Promise<Committed> {
   const { lease, run, stream, pass, page } = commit;
   const { customerId } = lease;
-  await holdLease(tx.orm, lease);
+  const { passRunId, passWalk } = pass;
+  const owner = { customerId, runId: run.runId, passRunId, walk: passWalk };
+  const [, write] = await Promise.all([holdLease(tx, lease), open(tx, owner, prepared)]);
 
   // A provider that could not be refreshed is missing from every page, whatever their codes say.
   const partial = page.partial || run.providersDown.length > 0;
@@ -66,17 +75,23 @@ async function commitIn(
   const soFar = { customerId, run, pass, partial, moving: false, sawNothing };
   const step = await stepOf(tx, page, prepared.keys, soFar);
   if (page.partial) await noteProvidersDown(tx, commit);
-  const counts = step === 'stands' ? NOTHING : await writePage(tx, commit, prepared, write);
-  const pages = step === 'stands' ? 0 : 1;
+  const written = step === 'stands' ? null : await write();
   const to = placeAfter(pass, page, step);
   const ended = { ...soFar, moving: step === 'moving' };
-  await addToReceipt(tx.orm, run, stream.name, { pages, counts, end: to === null ? ended : null });
-  if (to === null) await judgeRemovals(tx, ended);
-  if (to === null && hasReadAll(ended)) {
-    await resolveGone(tx.orm, { customerId, runId: run.runId, stream: stream.name });
-  }
+  const pages = written ? 1 : 0;
+  const counts = written ? countsOf(page, prepared, written) : NOTHING;
   const { latest } = prepared;
-  await advance(tx.orm, lease, pass, { pages, latest, partial: partial || ended.moving, to });
+  const goOn = () => advance(tx, lease, pass, { pages, latest, partial: partial || ended.moving, to });
+  await Promise.all([
+    written && settlePage(tx, commit, prepared, written),
+    addToReceipt(tx, run, stream.name, { pages, counts, end: to === null ? ended : null }),
+    to && goOn(),
+  ]);
+  if (to === null) {
+    await judgeRemovals(tx, ended);
+    if (hasReadAll(ended)) await resolveGone(tx.orm, { customerId, runId: run.runId, stream: stream.name });
+    await goOn();
+  }
   const next = to && { ...pass, cursor: to.cursor, passWalk: to.walk, pagesDone: pass.pagesDone + pages };
   return { step, counts, next };
 }
@@ -90,44 +105,41 @@ const NOTHING: Counts = {
   quarantined: 0,
 };
 
-/** The page's rows, what is set aside of it, and the record of its keys. */
-async function writePage(
+function countsOf(page: Page, { duplicates, refused }: PreparedPage, written: WriteResult): Counts {
+  const { inserted, updated, unchanged } = written;
+  const quarantined = refused.length + written.refused.length;
+  return { fetched: page.records.length, inserted, updated, unchanged, duplicates, quarantined };
+}
+
+/** What a page that was written settles, what is set aside of it, and the record of its keys. */
+async function settlePage(
   tx: Transaction,
   { lease: { customerId }, run, stream, pass, page }: PageCommit,
   prepared: PreparedPage,
-  write: Write,
-): Promise<Counts> {
-  const walk = { passRunId: pass.passRunId, stream: stream.name, walk: pass.passWalk };
-  const owner = { customerId, runId: run.runId, ...walk };
-  const written = await write(tx, owner, prepared);
+  written: WriteResult,
+): Promise<void> {
+  const { passRunId, pagesDone, passWalk: walk } = pass;
   const refused = [...prepared.refused, ...written.refused];
   const aside = new Set(refused.map(({ index }) => index));
   const landed = prepared.candidates.filter(({ index }) => !aside.has(index)).map(({ key }) => key);
   // What is set aside is at Calico all the same: no row of its key is missing.
   const met = [...landed, ...refused.flatMap(({ key }) => key ?? [])];
-  await settleMet(tx, { customerId, stream: stream.name }, { landed, met });
-  await quarantine(tx.orm, { customerId, runId: run.runId, stream: stream.name }, evidence(page, refused));
-
   const { cursor } = page;
-  const head = cursor === null ? prepared.keys : null;
-  if (!(await recordPage(tx, walk, { page: pass.pagesDone, cursor, keys: landed, head }))) {
-    throw walkError(
-      stream.endpoint,
-      'the pages run in a circle: a cursor came back that this pass has been at',
-    );
-  }
-  return {
-    fetched: page.records.length,
-    inserted: written.inserted,
-    updated: written.updated,
-    unchanged: written.unchanged,
-    duplicates: prepared.duplicates,
-    quarantined: refused.length,
-  };
+  const seen = { page: pagesDone, cursor, keys: landed, head: cursor === null ? prepared.keys : null };
+  const [isRecorded] = await Promise.all([
+    recordPage(tx, { passRunId, stream: stream.name, walk }, seen),
+    settleMet(tx, { customerId, stream: stream.name }, { landed, met }),
+    quarantine(tx.orm, { customerId, runId: run.runId, stream: stream.name }, evidence(page, refused)),
+  ]);
+  if (isRecorded) return;
+  const circle = 'the pages run in a circle: a cursor came back that this pass has been at';
+  throw walkError(stream.endpoint, circle);
 }
 
-const writeAll: Write = async (tx, owner, prepared) =>
-  withConflicts(prepared, await prepared.write(tx, owner, prepared.candidates));
+const openWhole: OpenWrite = async (tx, owner, prepared) => {
+  const write = await prepared.look(tx, owner, prepared.candidates);
+  return async () => withConflicts(prepared, await write());
+};
 
 /**
  * Finds the refused rows one after the other. Where Postgres names the row, those without it are tried first: two attempts
@@ -135,13 +147,14 @@ const writeAll: Write = async (tx, owner, prepared) =>
  * sound it is written, and the fault is in the second, else the fault is in it. What follows a row that was found is tried
  * as a whole again, so that it costs nine.
  */
-const writeBisecting =
-  (refusal: DatabaseError): Write =>
-  async (tx, owner, prepared) => {
+const openBisecting =
+  (refusal: DatabaseError): OpenWrite =>
+  async (tx, owner, prepared) =>
+  async () => {
     let written: WriteResult = { inserted: 0, updated: 0, unchanged: 0, conflicts: [], refused: [] };
     const attempt = async (candidates: readonly Candidate[]): Promise<DatabaseError | null> => {
       try {
-        const more = await tx.savepoint(() => prepared.write(tx, owner, candidates));
+        const more = await tx.savepoint(async () => (await prepared.look(tx, owner, candidates))());
         written = merge(written, withConflicts(prepared, more));
         return null;
       } catch (error) {

@@ -5,7 +5,7 @@
  * starts its count at nothing. The queue counts what happens to one job, be it before a run has begun.
  */
 import { isUnderWay, readCheckpoint } from '../db/checkpoints.ts';
-import type { Orm } from '../db/client.ts';
+import type { Orm, Transaction } from '../db/client.ts';
 import { countDeathsBefore, seizeLease, WORKERS_DIED } from '../db/deaths.ts';
 import type { Lease } from '../db/leases.ts';
 import { endRun, openRun, type Run } from '../db/runs.ts';
@@ -27,13 +27,13 @@ type Context = Pick<SyncDeps, 'settings'>;
 
 /** Ends a run that was just opened where its predecessors' workers died too often in a row; null where they did not. */
 export async function settleRepeatedDeaths(
-  orm: Orm,
+  tx: Transaction,
   deps: Context,
   lease: Lease,
   run: Run,
 ): Promise<Outcome | null> {
-  const deaths = await countDeathsBefore(orm, run);
-  return deaths < MOST_DEATHS ? null : giveUp(orm, deps, lease, run, deaths);
+  const deaths = await countDeathsBefore(tx.orm, run);
+  return deaths < MOST_DEATHS ? null : giveUp(tx, deps, lease, run, deaths);
 }
 
 /**
@@ -41,17 +41,18 @@ export async function settleRepeatedDeaths(
  * Never throws: where Postgres does not take it, the outcome says when to come again.
  */
 export function settleDeadJob(deps: SyncDeps, customerId: string, deaths: number): Promise<Outcome> {
-  return written(deps, async (orm) => {
+  return written(deps, async (tx) => {
+    const { orm } = tx;
     const lease = await seizeLease(orm, customerId, deps.settings.leaseMs);
     if (!lease) return { kind: 'not_run', reason: 'the customer is unknown or not active, or all is done' };
-    return giveUp(orm, deps, lease, await openRun(orm, lease, deps.settings), deaths);
+    return giveUp(tx, deps, lease, await openRun(orm, lease, deps.settings), deaths);
   });
 }
 
 /** Keeps what is known of a job that names no customer; `shape` says what it held and quotes no value. Never throws. */
 export function settleUnreadableJob(deps: SyncDeps, jobId: string, shape: string): Promise<Outcome> {
   const reason = 'a job in the queue names no customer';
-  return written(deps, async (orm) => {
+  return written(deps, async ({ orm }) => {
     const deadLetterId = await addDeadLetter(orm, {
       customerId: '',
       runId: null,
@@ -66,7 +67,7 @@ export function settleUnreadableJob(deps: SyncDeps, jobId: string, shape: string
 }
 
 async function giveUp(
-  orm: Orm,
+  tx: Transaction,
   { settings }: Context,
   lease: Lease,
   run: Run,
@@ -75,10 +76,10 @@ async function giveUp(
   const { runId } = run;
   const { customerId } = lease;
   const reason = `workers died of this customer ${deaths} times in a row`;
-  const at = await whereabouts(orm, customerId);
+  const at = await whereabouts(tx.orm, customerId);
   const ending = { status: 'dead_lettered', reason, stop: null, followUp: false, complete: false } as const;
-  await endRun(orm, lease, run, ending, settings.syncIntervalMs);
-  const deadLetterId = await addDeadLetter(orm, {
+  await endRun(tx, lease, run, ending, settings.syncIntervalMs);
+  const deadLetterId = await addDeadLetter(tx.orm, {
     customerId,
     runId,
     verdict: 'dead_letter',
@@ -100,9 +101,9 @@ async function whereabouts(orm: Orm, customerId: string): Promise<string[]> {
   return at;
 }
 
-async function written(deps: SyncDeps, write: (orm: Orm) => Promise<Outcome>): Promise<Outcome> {
+async function written(deps: SyncDeps, write: (tx: Transaction) => Promise<Outcome>): Promise<Outcome> {
   try {
-    const outcome = await deps.db.transaction(({ orm }) => write(orm));
+    const outcome = await deps.db.transaction(write);
     if (outcome.kind === 'dead_lettered') deps.log.error({ ...outcome }, 'dead letter');
     return outcome;
   } catch (err) {

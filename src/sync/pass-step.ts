@@ -21,6 +21,11 @@ export const MAX_WALKS = 3;
  */
 export type Step = 'walk' | 'stands' | 'grew' | 'moving';
 
+/** The first page once more, at the end of a walk. */
+export function isSecondLook({ passWalk }: Pass, { cursor }: Page): boolean {
+  return passWalk > 0 && cursor === null;
+}
+
 /** Asked before anything of the page is written. `keys`: the page's, in its order. */
 export async function stepOf(
   tx: Transaction,
@@ -30,8 +35,7 @@ export async function stepOf(
 ): Promise<Step> {
   const { pass } = ended;
   const { passRunId, stream, passWalk } = pass;
-  const isSecondLook = passWalk > 0 && page.cursor === null;
-  if (!isSecondLook || page.nextCursor === null) return 'walk';
+  if (!isSecondLook(pass, page) || page.nextCursor === null) return 'walk';
   const change = compareHeads(await readHeads(tx, { passRunId, stream, walk: passWalk - 1 }, keys));
   if (change !== 'moved' && !(await isAbsenceUnproven(tx, ended))) return change;
   return passWalk < MAX_WALKS ? 'walk' : 'moving';

@@ -13,12 +13,14 @@ import { countLiveRows } from '../db/removals.ts';
 import { endRun, noteInRun, openRun, readReceipts } from '../db/runs.ts';
 import { markProvidersDown, markProvidersUp, resolveDeadLetters } from '../db/set-aside.ts';
 import { takeOverPass } from '../db/takeover.ts';
+import type { Begun } from './ahead.ts';
 import { commitPage } from './commit-page.ts';
 import { createCourier } from './courier.ts';
 import { settleRepeatedDeaths } from './dead-workers.ts';
 import { keepDrift, watchDrift } from './drift.ts';
 import { keepLease } from './keep-lease.ts';
 import type { Outcome } from './outcome.ts';
+import { isSecondLook } from './pass-step.ts';
 import { downIn, UNNAMED, union } from './providers.ts';
 import { judge } from './receipt.ts';
 import { settleFailure, stopped } from './settle.ts';
@@ -53,11 +55,12 @@ async function takeTurn(
   stop: AbortSignal,
 ): Promise<Turn | Outcome> {
   const { leaseMs, slicePages } = deps.settings;
-  const taken = await deps.db.transaction(async ({ orm }) => {
+  const taken = await deps.db.transaction(async (tx) => {
+    const { orm } = tx;
     const lease = await acquireLease(orm, customerId, leaseMs);
     if (!lease) return null;
     const run = await openRun(orm, lease, deps.settings);
-    return (await settleRepeatedDeaths(orm, deps, lease, run)) ?? { lease, run };
+    return (await settleRepeatedDeaths(tx, deps, lease, run)) ?? { lease, run };
   });
   if (!taken)
     return { kind: 'not_run', reason: 'not due, not active, another worker is at it, or all workers wait' };
@@ -131,20 +134,29 @@ async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outcome | n
   const { pageLimit: limit, keepRaw } = deps.settings;
   const fetch = (cursor: string | null) =>
     courier.page({ endpoint, cursor, limit, startTime: pass.passStartTime });
-  for (let at = pass; ; ) {
-    const page = await fetch(at.cursor);
-    if (at.pagesDone >= MAX_PAGES * (at.passWalk + 1))
-      throw walkError(endpoint, `the pages have no end: ${MAX_PAGES} in one walk`);
-    const commit = { lease, run: turn.run, stream, pass: at, page, keepRaw };
-    const { step, counts, next } = await commitPage(deps.db, commit);
-    const told = step === 'stands' ? 'the first page stands' : 'page committed';
-    turn.log.debug({ stream: stream.name, page: at.pagesDone, ...counts }, told);
-    noteProgress(turn, page);
-    await keepDrift(turn);
-    if (next === null) return null;
-    at = next;
-    if (turn.stop.aborted) return stopped(turn);
-    if (turn.pagesLeft <= 0) return giveWay(turn);
+  let begun: Begun<Page> | null = null;
+  try {
+    for (let at = pass; ; ) {
+      const page: Page = await (begun ? begun.result() : fetch(at.cursor));
+      if (at.pagesDone >= MAX_PAGES * (at.passWalk + 1))
+        throw walkError(endpoint, `the pages have no end: ${MAX_PAGES} in one walk`);
+      const { nextCursor } = page;
+      const mayBeLast = isSecondLook(at, page) || turn.pagesLeft <= 1 || turn.stop.aborted;
+      // Asked for while this one is written, which is committed first all the same.
+      begun = nextCursor === null || mayBeLast ? null : await deps.begin(() => fetch(nextCursor));
+      const commit = { lease, run: turn.run, stream, pass: at, page, keepRaw };
+      const { step, counts, next } = await commitPage(deps.db, commit);
+      const told = step === 'stands' ? 'the first page stands' : 'page committed';
+      turn.log.debug({ stream: stream.name, page: at.pagesDone, ...counts }, told);
+      noteProgress(turn, page);
+      await keepDrift(turn);
+      if (next === null) return null;
+      at = next;
+      if (turn.stop.aborted) return stopped(turn);
+      if (turn.pagesLeft <= 0) return giveWay(turn);
+    }
+  } finally {
+    await begun?.ended;
   }
 }
 
@@ -170,10 +182,10 @@ async function remember(
   down: ReadonlyMap<string, string> = new Map(),
 ): Promise<void> {
   const { deps, lease, run } = turn;
-  await deps.db.transaction(async ({ orm }) => {
-    await holdLease(orm, lease);
-    await markProvidersDown(orm, lease.customerId, down);
-    await noteInRun(orm, run, done);
+  await deps.db.transaction(async (tx) => {
+    await holdLease(tx, lease);
+    await markProvidersDown(tx.orm, lease.customerId, down);
+    await noteInRun(tx.orm, run, done);
   });
   turn.run = { ...run, ...done };
 }
@@ -193,10 +205,10 @@ async function findPass(turn: Turn, stream: Stream): Promise<Pass> {
 /** The run that ends a pass answers for all of its pages, whoever read them. */
 async function takeOver(turn: Turn, pass: Pass): Promise<void> {
   const { deps, lease, run } = turn;
-  const providersDown = await deps.db.transaction(async ({ orm }) => {
-    await holdLease(orm, lease);
-    const down = union(run.providersDown, await takeOverPass(orm, run, pass));
-    await noteInRun(orm, run, { providersDown: down });
+  const providersDown = await deps.db.transaction(async (tx) => {
+    await holdLease(tx, lease);
+    const down = union(run.providersDown, await takeOverPass(tx.orm, run, pass));
+    await noteInRun(tx.orm, run, { providersDown: down });
     return down;
   });
   turn.run = { ...run, providersDown };
@@ -215,7 +227,7 @@ function isWorthResuming({ deps, run }: Turn, stream: Stream, pass: Pass): boole
 
 async function startPass({ deps, lease, run }: Turn, stream: Stream, startTime: Date | null): Promise<Pass> {
   return deps.db.transaction(async (tx) => {
-    await holdLease(tx.orm, lease);
+    await holdLease(tx, lease);
     const mode = stream.hasWindow ? run.mode : 'full';
     const owner = { customerId: lease.customerId, stream: stream.name };
     const liveRows = mode === 'full' ? await countLiveRows(tx, owner) : null;
@@ -242,10 +254,11 @@ function restartFor(
 async function finish(turn: Turn): Promise<Outcome> {
   const { deps, lease, run } = turn;
   const { runId, providersDown } = run;
-  const ending = await deps.db.transaction(async ({ orm }) => {
+  const ending = await deps.db.transaction(async (tx) => {
+    const { orm } = tx;
     const receipts = await readReceipts(orm, runId);
     const judged = judge({ receipts, expected: STREAMS.map(({ name }) => name), providersDown });
-    await endRun(orm, lease, run, judged, deps.settings.syncIntervalMs);
+    await endRun(tx, lease, run, judged, deps.settings.syncIntervalMs);
     // One that is not named may be any of them.
     if (judged.complete && !providersDown.includes(UNNAMED))
       await markProvidersUp(orm, lease.customerId, providersDown);

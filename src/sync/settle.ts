@@ -149,10 +149,11 @@ async function deadLetter(turn: Turn, rule: Rule, error: unknown, reason: string
     followUp: false,
     complete: false,
   } as const;
-  const deadLetterId = await deps.db.transaction(async ({ orm }) => {
-    await holdLease(orm, lease);
+  const deadLetterId = await deps.db.transaction(async (tx) => {
+    const { orm } = tx;
+    await holdLease(tx, lease);
     if (ending.stop !== null && (await haveCredentialsChanged(turn, orm))) return null;
-    await endRun(orm, lease, run, ending, deps.settings.syncIntervalMs);
+    await endRun(tx, lease, run, ending, deps.settings.syncIntervalMs);
     const evidence = evidenceOf(error, rule);
     return addDeadLetter(orm, {
       customerId: lease.customerId,

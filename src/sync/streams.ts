@@ -2,12 +2,21 @@
 import type { Endpoint } from '../calico/contract.ts';
 import type { Page } from '../calico/pages.ts';
 import type { Transaction } from '../db/client.ts';
-import { keyOf as keyOfPosition, type PositionRow, writePositions } from '../db/positions.ts';
+import {
+  type ExistingPosition,
+  findPositions,
+  keyOf as keyOfPosition,
+  type PositionRow,
+  writePositions,
+} from '../db/positions.ts';
 import type { StreamName } from '../db/schema-sync.ts';
 import type { Problem } from '../db/set-aside.ts';
 import {
+  type ExistingTransaction,
+  findTransactions,
   keyOf as keyOfTransaction,
   type PageOwner,
+  type Standing,
   type TransactionRow,
   type Written,
   writeTransactions,
@@ -34,12 +43,16 @@ export type PreparedPage = {
   keys: string[];
   /** The latest time among the candidates; null where the stream's records have none. */
   latest: string | null;
-  /** Writes some of `candidates`; those of them whose key an earlier page held for something else come back. */
-  write(tx: Transaction, owner: PageOwner, candidates: readonly Candidate[]): Promise<StreamWritten>;
+  /**
+   * Looks in one statement for what stands of some of `candidates`. What it returns writes them beside that; those of them
+   * whose key an earlier page held for something else come back.
+   */
+  look(tx: Transaction, owner: PageOwner, candidates: readonly Candidate[]): Promise<WriteCandidates>;
   /** What is wrong with a conflict, in words. */
   conflict: string;
 };
 
+export type WriteCandidates = () => Promise<StreamWritten>;
 export type StreamWritten = Omit<Written, 'conflicts'> & { conflicts: Candidate[] };
 
 export type Stream = {
@@ -51,17 +64,23 @@ export type Stream = {
   prepare(page: Page, keepRaw: boolean): PreparedPage;
 };
 
-type StreamSpec<Row> = Omit<Stream, 'prepare'> & {
+type StreamSpec<Row, Existing> = Omit<Stream, 'prepare'> & {
   normalize(record: unknown, keepRaw: boolean): Normalized<Row>;
   keyOf(row: Row): string;
   /** Two records of one pass with one key must agree in this, or they are two things (promise 7). */
   identityOf(row: Row): string;
   conflict: string;
   timeOf(row: Row): string | null;
-  write(tx: Transaction, owner: PageOwner, rows: readonly Row[]): Promise<Written>;
+  find(tx: Transaction, customerId: string, rows: readonly Row[]): Promise<Standing<Existing>>;
+  write(
+    tx: Transaction,
+    owner: PageOwner,
+    rows: readonly Row[],
+    existing: Standing<Existing>,
+  ): Promise<Written>;
 };
 
-const assets = defineStream<PositionRow>({
+const assets = defineStream<PositionRow, ExistingPosition>({
   name: 'assets',
   endpoint: 'assets',
   refreshEndpoint: 'refreshAssets',
@@ -78,10 +97,11 @@ const assets = defineStream<PositionRow>({
     ]),
   conflict: 'another position of this pass has the same key and another quantity, value or cost',
   timeOf: () => null,
+  find: findPositions,
   write: writePositions,
 });
 
-const transactions = defineStream<TransactionRow>({
+const transactions = defineStream<TransactionRow, ExistingTransaction>({
   name: 'transactions',
   endpoint: 'transactions',
   refreshEndpoint: 'refreshTransactions',
@@ -91,6 +111,7 @@ const transactions = defineStream<TransactionRow>({
   identityOf: (row) => JSON.stringify([row.accountId, row.occurredAt, row.transactionHash]),
   conflict: 'another transaction of this pass has the same id and another account, time or hash',
   timeOf: (row) => row.occurredAt,
+  find: findTransactions,
   write: writeTransactions,
 });
 
@@ -102,7 +123,7 @@ function spelledOnce(decimal: string | null): string | null {
 /** In the order in which a run reads them. */
 export const STREAMS: readonly Stream[] = [assets, transactions];
 
-function defineStream<Row>(spec: StreamSpec<Row>): Stream {
+function defineStream<Row, Existing>(spec: StreamSpec<Row, Existing>): Stream {
   return { ...spec, prepare: (page, keepRaw) => prepare(spec, page.records, keepRaw) };
 }
 
@@ -110,7 +131,11 @@ function defineStream<Row>(spec: StreamSpec<Row>): Stream {
  * Normalizes a page's records. Of two with one key and one identity the last counts and the other is a duplicate; of
  * two with one key and another identity the second is refused.
  */
-function prepare<Row>(spec: StreamSpec<Row>, records: readonly unknown[], keepRaw: boolean): PreparedPage {
+function prepare<Row, Existing>(
+  spec: StreamSpec<Row, Existing>,
+  records: readonly unknown[],
+  keepRaw: boolean,
+): PreparedPage {
   const refused: Refused[] = [];
   const rows = new Map<string, { index: number; row: Row }>();
   let duplicates = 0;
@@ -142,11 +167,13 @@ function prepare<Row>(spec: StreamSpec<Row>, records: readonly unknown[], keepRa
     keys: inOrder.flatMap(({ key }) => key ?? []),
     latest,
     conflict: spec.conflict,
-    write: async (tx, owner, candidates) => {
-      const chosen = candidates.flatMap(({ key }) => rows.get(key) ?? []);
-      const chosenRows = chosen.map(({ row }) => row);
-      const written = await spec.write(tx, owner, chosenRows);
-      return { ...written, conflicts: written.conflicts.flatMap((at) => candidates[at] ?? []) };
+    look: async (tx, owner, candidates) => {
+      const chosen = candidates.flatMap(({ key }) => rows.get(key)?.row ?? []);
+      const existing = await spec.find(tx, owner.customerId, chosen);
+      return async () => {
+        const written = await spec.write(tx, owner, chosen, existing);
+        return { ...written, conflicts: written.conflicts.flatMap((at) => candidates[at] ?? []) };
+      };
     },
   };
 }

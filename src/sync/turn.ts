@@ -5,6 +5,7 @@ import type { Database } from '../db/client.ts';
 import type { Lease } from '../db/leases.ts';
 import { type Run, suspendRun } from '../db/runs.ts';
 import type { KeyRing } from '../db/vault.ts';
+import type { Begin } from './ahead.ts';
 import type { Courier } from './courier.ts';
 import type { DriftWatch } from './drift.ts';
 import type { Fleet } from './fleet.ts';
@@ -36,6 +37,7 @@ export type SyncDeps = {
   fleet: Fleet;
   oauth: OAuthClient;
   keys: KeyRing;
+  begin: Begin;
   settings: SyncSettings;
   log: Logger;
   now: () => number;
@@ -77,8 +79,8 @@ export async function putOff(
   { why, delayMs, reason, failedIn, waiting }: PutOff,
 ): Promise<Outcome> {
   const { deps, lease, run } = turn;
-  await deps.db.transaction(({ orm }) =>
-    suspendRun(orm, lease, run, {
+  await deps.db.transaction((tx) =>
+    suspendRun(tx, lease, run, {
       reason,
       delayMs,
       attempts: failedIn === undefined ? run.attempts : run.attempts + 1,

@@ -1,25 +1,37 @@
 /**
- * A door before Postgres that counts round trips by its protocol (PostgreSQL, "Message Formats"): how often the client says
- * something while the server owes it nothing. However many statements go out together, that is one.
+ * A door before Postgres that counts by its protocol (PostgreSQL, "Message Formats"). Statements: a prepared one by its name,
+ * any other by its first word and the first table of ours in it. Round trips: how often the client says something while the
+ * server owes it nothing. However many statements go out together, that is one.
  */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
 
-export type CountingDoor = { url: string; roundTrips(): number; close(): Promise<void> };
+export type CountingDoor = {
+  url: string;
+  statements(): readonly string[];
+  roundTrips(): number;
+  close(): Promise<void>;
+};
 
 /** Opens a door to the server of `databaseUrl`, for clients without TLS. */
 export async function openCountingDoor(databaseUrl: string): Promise<CountingDoor> {
   let trips = 0;
+  const statements: string[] = [];
   const target = new URL(databaseUrl);
   const server = createServer((client) => {
     const postgres = connect(Number(target.port || 5432), target.hostname);
     let owed = 0;
-    const asked = typesOf({ startup: true }, (type) => {
+    let parsed = '';
+    const asked = messagesIn({ startup: true }, (type, head) => {
+      const [one = '', two = ''] = head.split('\0');
+      if (type === 'P') parsed = two;
+      if (type === 'Q') statements.push(verbOf(one));
+      if (type === 'B') statements.push(two || verbOf(parsed));
       if (type !== 'Q' && type !== 'S') return;
       if (owed === 0) trips++;
       owed++;
     });
-    const answered = typesOf({ startup: false }, (type) => {
+    const answered = messagesIn({ startup: false }, (type) => {
       if (type === 'Z') owed = Math.max(0, owed - 1); // the first one ends the login, which nobody counted
     });
     client.on('data', asked).pipe(postgres).on('data', answered).pipe(client);
@@ -38,13 +50,21 @@ export async function openCountingDoor(databaseUrl: string): Promise<CountingDoo
     server.close();
     await once(server, 'close');
   };
-  return { url: url.href, roundTrips: () => trips, close };
+  return { url: url.href, statements: () => statements, roundTrips: () => trips, close };
 }
 
-/** Calls `onType` with each message's type byte, however messages are cut into chunks; the startup message has none. */
-function typesOf({ startup }: { startup: boolean }, onType: (type: string) => void) {
+function verbOf(text: string): string {
+  const [, verb = '', table] = /^\s*(\w+)(?:.*?"?calico"?\."?(\w+))?/s.exec(text) ?? [];
+  return table ? `${verb} ${table}` : verb;
+}
+
+/** Of a message; names and the beginning of a text. */
+const HEAD_BYTES = 300;
+
+/** Calls `onMessage` with each message's type and how it begins, however messages are cut into chunks; not for the startup message. */
+function messagesIn({ startup }: { startup: boolean }, onMessage: (type: string, head: string) => void) {
   let isStartup = startup;
-  let head = Buffer.alloc(0);
+  let pending = Buffer.alloc(0);
   let skip = 0;
   return (chunk: Buffer) => {
     for (let at = 0; at < chunk.length; ) {
@@ -54,15 +74,17 @@ function typesOf({ startup }: { startup: boolean }, onType: (type: string) => vo
         at += skipped;
         continue;
       }
-      const size = isStartup ? 4 : 5;
-      const part = chunk.subarray(at, at + size - head.length);
-      head = Buffer.concat([head, part]);
+      const lead = isStartup ? 4 : 5;
+      const length = () => pending.readInt32BE(lead - 4) + lead - 4;
+      const wanted = pending.length < lead ? lead : Math.min(length(), lead + HEAD_BYTES);
+      const part = chunk.subarray(at, at + wanted - pending.length);
+      pending = Buffer.concat([pending, part]);
       at += part.length;
-      if (head.length < size) continue;
-      skip = head.readInt32BE(size - 4) - 4;
-      if (!isStartup) onType(String.fromCharCode(head[0] ?? 0));
+      if (pending.length < lead || pending.length < Math.min(length(), lead + HEAD_BYTES)) continue;
+      skip = length() - pending.length;
+      if (!isStartup) onMessage(String.fromCharCode(pending[0] ?? 0), pending.toString('utf8', lead));
       isStartup = false;
-      head = Buffer.alloc(0);
+      pending = Buffer.alloc(0);
     }
   };
 }

@@ -2,6 +2,7 @@
 import { pino } from 'pino';
 import { createCalicoClient } from '../../src/calico/client.ts';
 import { openDatabase } from '../../src/db/client.ts';
+import { beginAhead } from '../../src/sync/ahead.ts';
 import { createFleet } from '../../src/sync/fleet.ts';
 import { runSync } from '../../src/sync/run-sync.ts';
 import type { SyncSettings } from '../../src/sync/turn.ts';
@@ -26,6 +27,7 @@ const outcome = await runSync(
     client: createCalicoClient({ ...spec, timeoutMs: 30_000, maxBodyBytes: 1 << 24, now: Date.now }),
     oauth: spec,
     keys: new Map([['test', Buffer.from(spec.keyBase64, 'base64')]]),
+    begin: beginAhead,
     settings: spec.settings,
     fleet: createFleet({ ...surroundings, db, limiter: { acquire: async () => {} }, maxWaitMs: 60_000 }),
     ...surroundings,

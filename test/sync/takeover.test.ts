@@ -1,5 +1,6 @@
 /** Promise 3 across runs: who ends a pass that another run began answers for what was lost of all its pages. */
 import { expect, test } from 'vitest';
+import { requestSync } from '../../src/db/customers.ts';
 import { customerOf, fetchesOf, receiptOf, runsOf } from '../support/look.ts';
 import { position, sends, transaction } from '../support/records.ts';
 import { createWorld, type World } from '../support/world.ts';
@@ -72,4 +73,14 @@ test('killed when all was read, with losses: nothing is read again, and the loss
   expect(await world.syncToEnd('victim')).toMatchObject({ kind: 'done', status: 'partial' });
   expect((await runsOf(world, 'victim'))[1]?.reason).toBe('providers down: kraken; 1 record quarantined');
   expect(new Set(fetchesOf(world, 'victim').values())).toEqual(new Set([1]));
+});
+
+test('killed when its positions were read, and then asked for: they are read again', async () => {
+  const world = await createVictim();
+  await dieAfter(world, 1);
+  world.data.replace('assets', 'victim', 'BTC', position('BTC', '2'));
+  await world.db.run((orm) => requestSync(orm, ['victim'], 'full', 'manual'));
+
+  expect(await world.syncToEnd('victim')).toMatchObject({ kind: 'done' });
+  expect(await world.rows('SELECT quantity FROM calico.asset_positions')).toEqual([{ quantity: '2' }]);
 });

@@ -3,6 +3,7 @@ import pg from 'pg';
 import { pino } from 'pino';
 import { type CalicoClient, createCalicoClient } from '../../../src/calico/client.ts';
 import { openDatabase } from '../../../src/db/client.ts';
+import { beginAhead } from '../../../src/sync/ahead.ts';
 import { createFleet } from '../../../src/sync/fleet.ts';
 import { runSync } from '../../../src/sync/run-sync.ts';
 import type { SyncDeps } from '../../../src/sync/turn.ts';
@@ -27,6 +28,7 @@ export function openSyncDeps(
     client: onEffect ? announced(client, onEffect) : client,
     oauth: spec,
     keys: new Map([['test', Buffer.from(spec.keyBase64, 'base64')]]),
+    begin: beginAhead,
     settings: spec.settings,
     fleet: createFleet({ ...surroundings, db, limiter: { acquire: async () => {} }, maxWaitMs: 60_000 }),
     ...surroundings,

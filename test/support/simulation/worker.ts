@@ -7,6 +7,7 @@ import type { CalicoClient, Request } from '../../../src/calico/client.ts';
 import type { Limiter } from '../../../src/calico/limiter.ts';
 import type { Connection } from '../../../src/db/client.ts';
 import type { Draw } from '../../../src/sandbox/generate-random.ts';
+import type { Begin } from '../../../src/sync/ahead.ts';
 import { createFleet } from '../../../src/sync/fleet.ts';
 import type { Outcome } from '../../../src/sync/outcome.ts';
 import { runSync } from '../../../src/sync/run-sync.ts';
@@ -64,6 +65,7 @@ export async function takeTurn(options: WorkerOptions, actor: Actor): Promise<Ou
   const deps: SyncDeps = {
     ...{ db: slot.db, client: gatedClient(gates, options.onApiFault), now, random },
     settings: { ...SETTINGS, ...settings },
+    begin: firstOrLast(draw),
     ...{ keys: stage.keys, log: stage.log },
     oauth: { clientId: stage.sandbox.clientId, clientSecret: stage.sandbox.clientSecret },
     fleet: createFleet({
@@ -76,6 +78,17 @@ export async function takeTurn(options: WorkerOptions, actor: Actor): Promise<Ou
     return actor.dead ? null : outcome;
   });
 }
+
+/** One step after the other: what is begun is done first, or when its result is needed. */
+const firstOrLast =
+  (draw: Draw): Begin =>
+  async (work) => {
+    if (draw(2) === 0) return { result: work, ended: Promise.resolve() };
+    const result = work();
+    const ended = result.catch(() => {});
+    await ended;
+    return { result: () => result, ended };
+  };
 
 /** Any other piece of work on the database, at this slot's gates. */
 export async function doAtGates<T>(

@@ -3,6 +3,7 @@
  * characters that Postgres cannot hold are escaped reversibly before anything else sees them.
  */
 
+import { fitsNumeric } from './decimal.ts';
 import { parseInOrder } from './json-numbers.ts';
 import { cutDeep } from './json-slices.ts';
 
@@ -90,18 +91,40 @@ export function unescapeUnstorable(text: string): string {
   });
 }
 
-/** JSON with sorted keys: the same record has the same text whatever the order in which the API wrote its fields. */
-export function canonicalJson(value: unknown): string {
+/** A value nests too deep, or holds a number that Postgres cannot. */
+export class OutOfBounds extends Error {}
+
+/** How deep a value may nest, and whether its numbers must fit into `numeric`. */
+export type Bounds = { levels: number; mustFitNumeric: boolean };
+
+const UNBOUNDED: Bounds = { levels: Number.POSITIVE_INFINITY, mustFitNumeric: false };
+
+/**
+ * JSON with sorted keys: the same record has the same text whatever the order in which the API wrote its fields.
+ * @throws OutOfBounds where the value breaks `bounds`, whose check costs nothing beside the writing.
+ */
+export function canonicalJson(value: unknown, bounds: Bounds = UNBOUNDED): string {
+  return write(value, bounds.levels, bounds.mustFitNumeric);
+}
+
+function write(value: unknown, levels: number, mustFit: boolean): string {
   if (typeof value === 'string') return quote(value);
-  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
-  if (isJsonNumber(value)) return value.rawJSON;
-  const object = value as Record<string, unknown>;
-  let members = '';
-  for (const name of sortedNames(object)) {
-    members += (members === '' ? '' : ',') + quotedName(name) + canonicalJson(object[name]);
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
+  if (isJsonNumber(value)) {
+    if (mustFit && !fitsNumeric(value.rawJSON)) throw new OutOfBounds();
+    return value.rawJSON;
   }
-  return `{${members}}`;
+  if (levels === 0) throw new OutOfBounds();
+  let parts = '';
+  if (Array.isArray(value)) {
+    for (const part of value) parts += (parts === '' ? '' : ',') + write(part, levels - 1, mustFit);
+    return `[${parts}]`;
+  }
+  const object = value as Record<string, unknown>;
+  for (const name of sortedNames(object)) {
+    parts += (parts === '' ? '' : ',') + quotedName(name) + write(object[name], levels - 1, mustFit);
+  }
+  return `{${parts}}`;
 }
 
 /** A number that `parseExactJson` read. An ordinary object has hardly ever such a member, and that is a cheap question. */

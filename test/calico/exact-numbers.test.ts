@@ -76,7 +76,7 @@ test('10,000 random decimals are in Postgres what Calico sent, as amounts and in
     await pool.query('INSERT INTO numbers SELECT * FROM unnest($1::int[], $2::numeric[], $3::jsonb[])', [
       quantities.slice(from, from + BATCH).map((_quantity, index) => from + index),
       quantities.slice(from, from + BATCH),
-      read.slice(from, from + BATCH).map(canonicalJson),
+      read.slice(from, from + BATCH).map((record) => canonicalJson(record)),
     ]);
   }
   const { rows } = await pool.query<{ quantity: string; raw: string; type: string }>(

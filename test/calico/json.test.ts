@@ -96,7 +96,7 @@ test('Postgres takes escaped strings as text and as keys and values of jsonb', a
   const { rows } = await database.pool.query<{ text: string; key: string; value: string }>(
     `SELECT t.text, kv.key, kv.value FROM unnest($1::text[], $2::jsonb[]) WITH ORDINALITY AS t(text, json, ord)
      CROSS JOIN LATERAL jsonb_each_text(t.json) AS kv ORDER BY ord`,
-    [texts.map(escapeUnstorable), records.map(canonicalJson)],
+    [texts.map(escapeUnstorable), records.map((record) => canonicalJson(record))],
   );
   expect(rows.map(({ text }) => unescapeUnstorable(text))).toEqual(texts);
   expect(rows.map(({ key }) => unescapeUnstorable(key))).toEqual(texts);

@@ -1,18 +1,17 @@
 import { assetPosition } from '../../calico/contract.ts';
 import { keyOf, type PositionRow } from '../../db/positions.ts';
-import { faultsOf, fingerprint, keyFaults, type Normalized, problemsOf, textField } from './record.ts';
+import { contentHashOf, keyFaults, type Normalized, problemsOf, readRaw, textField } from './record.ts';
 
 /** One wire position as a row. Pure and total: what is no row says why. Absent parts of the key become ''. */
 export function normalizeAsset(record: unknown, keepRaw: boolean): Normalized<PositionRow> {
-  const faults = faultsOf(record, keepRaw);
-  if (faults.length > 0) return { problems: faults, key: keyOfUnread(record) };
+  const raw = readRaw(record, keepRaw);
+  if (typeof raw !== 'string') return { problems: raw, key: keyOfUnread(record) };
   const parsed = assetPosition.safeParse(record);
   if (!parsed.success) return { problems: problemsOf(parsed.error), key: keyOfUnread(record) };
   const wire = parsed.data;
   const { provider_id, account_id, asset_symbol, network, contract_address } = wire;
   const tooLong = keyFaults({ provider_id, account_id, asset_symbol, network, contract_address });
   if (tooLong.length > 0) return { problems: tooLong, key: keyOfUnread(record) };
-  const { raw, contentHash } = fingerprint(record);
   return {
     row: {
       providerId: wire.provider_id,
@@ -27,7 +26,7 @@ export function normalizeAsset(record: unknown, keepRaw: boolean): Normalized<Po
       costBasisCurrency: wire.cost_basis?.currency ?? null,
       asOf: wire.as_of ?? null,
       raw: keepRaw ? raw : null,
-      contentHash,
+      contentHash: contentHashOf(raw),
     },
   };
 }

@@ -1,40 +1,32 @@
 import { hash } from 'node:crypto';
 import type { z } from 'zod';
 import { fitsNumeric } from '../../calico/decimal.ts';
-import { canonicalJson, isJsonNumber, isObject, MAX_DEPTH } from '../../calico/json.ts';
+import { canonicalJson, isObject, MAX_DEPTH, OutOfBounds } from '../../calico/json.ts';
 import type { Problem } from '../../db/set-aside.ts';
 
 /** A record as a row, or why it is none, with the key it would have had as far as that can be told. */
 export type Normalized<Row> = { row: Row } | { problems: Problem[]; key: string | null };
 
-/** The record's canonical JSON and its hash: SHA-256, first 16 bytes, as Postgres reads `bytea`. */
-export function fingerprint(record: unknown): { raw: string; contentHash: string } {
-  const raw = canonicalJson(record);
-  return { raw, contentHash: `\\x${hash('sha256', raw, 'hex').slice(0, 32)}` };
+/** The hash of a canonical text: SHA-256, first 16 bytes, as Postgres reads `bytea`. */
+export function contentHashOf(raw: string): string {
+  return `\\x${hash('sha256', raw, 'hex').slice(0, 32)}`;
 }
 
 /**
- * What keeps a record from being looked at or stored, found before Postgres has to: one row that it refuses costs its
- * page a second writing. Numbers count where `raw` is kept: those of the contract have limits of their own.
+ * The record's canonical JSON; or what keeps it from being looked at or stored, found before Postgres has to: one row that
+ * it refuses costs its page a second writing. Numbers count where `raw` is kept: those of the contract have limits of their
+ * own.
  */
-export function faultsOf(record: unknown, keepRaw: boolean): Problem[] {
-  if (isSound(record, MAX_DEPTH, keepRaw)) return [];
+export function readRaw(record: unknown, keepRaw: boolean): string | Problem[] {
+  try {
+    return canonicalJson(record, { levels: MAX_DEPTH, mustFitNumeric: keepRaw });
+  } catch (error) {
+    if (!(error instanceof OutOfBounds)) throw error;
+  }
   const path = keepRaw ? pathToNumber(record, MAX_DEPTH) : null;
   return path === null
     ? [{ path: '', message: `nests deeper than ${MAX_DEPTH} levels` }]
     : [{ path: path.join('.'), message: 'is a number of more digits than Postgres holds' }];
-}
-
-function isSound(value: unknown, levels: number, keepRaw: boolean): boolean {
-  if (typeof value !== 'object' || value === null) return true;
-  if (isJsonNumber(value)) return !keepRaw || fitsNumeric(value.rawJSON);
-  if (levels === 0) return false;
-  const parts = value as Record<string, unknown>;
-  for (const name in parts) {
-    const part = parts[name];
-    if (typeof part === 'object' && !isSound(part, levels - 1, keepRaw)) return false;
-  }
-  return true;
 }
 
 /** Where the first number is that Postgres cannot hold; null where it is depth that is wrong. */

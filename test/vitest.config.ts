@@ -13,6 +13,8 @@ export default defineConfig(({ mode }) => ({
     globalSetup: ['test/support/global-setup.ts'],
     setupFiles: ['test/support/each-file.ts'],
     pool: 'forks',
+    // A second of each process's start.
+    execArgv: ['--import', new URL('../src/cli/quick-imports.ts', import.meta.url).href],
     // A process runs one file after the other: loading drizzle, BullMQ and the rest anew takes 1.5 CPU seconds a file. What
     // belongs to each file is in each-file.ts. The long files measure memory and time, and have a process each.
     isolate: mode === 'reliability',

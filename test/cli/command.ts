@@ -10,6 +10,7 @@ import { onTestFinished } from 'vitest';
 import type { WorkerPace } from '../../src/app.ts';
 import { main } from '../../src/cli.ts';
 import type { Sandbox } from '../../src/sandbox/server.ts';
+import { QUICK_IMPORTS } from '../support/killable-sync.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 /** Loading takes most of a command's second; what is compiled once is kept. */
@@ -57,7 +58,7 @@ export function start(settings: Settings, args: string, stdin?: string): Running
 
 /** Starts the command `worker`, all of it, whose clocks run faster. */
 export function startFastWorker(settings: Settings, pace: WorkerPace): Running {
-  return startNode([FAST_WORKER, JSON.stringify(pace)], settings);
+  return startNode([...QUICK_IMPORTS, FAST_WORKER, JSON.stringify(pace)], settings);
 }
 
 function startNode(args: readonly string[], settings: Settings, stdin?: string): Running {

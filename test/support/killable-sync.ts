@@ -10,6 +10,8 @@ import type { World } from './world.ts';
 
 /** Halves the second that Node needs to load a sync. */
 export const COMPILE_CACHE = join(tmpdir(), 'calico-sync-tests-compile-cache');
+/** What the command imports first; test/vitest.config.ts has it for the test files and what they fork. */
+export const QUICK_IMPORTS = ['--import', new URL('../../src/cli/quick-imports.ts', import.meta.url).href];
 const SCRIPT = fileURLToPath(new URL('sync-process.ts', import.meta.url));
 
 /** A sync in a process of its own. */
@@ -30,7 +32,7 @@ export function startSyncProcess({ deps, database, sandbox }: World, customerId:
     databaseUrl: database.url,
     keyBase64: key.toString('base64'),
   };
-  const child = spawn(process.execPath, [SCRIPT], {
+  const child = spawn(process.execPath, [...QUICK_IMPORTS, SCRIPT], {
     env: { ...process.env, NODE_COMPILE_CACHE: COMPILE_CACHE, SYNC_PROCESS: JSON.stringify(spec) },
     stdio: ['ignore', 'ignore', 'inherit'],
   });

@@ -1,17 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 import type { SandboxRequest } from '../../src/sandbox/server-log.ts';
+import { COMPILE_CACHE, QUICK_IMPORTS } from './child-process.ts';
 import type { SyncProcessSpec } from './sync-process.ts';
 import type { World } from './world.ts';
 
-/** Halves the second that Node needs to load a sync. */
-export const COMPILE_CACHE = join(tmpdir(), 'calico-sync-tests-compile-cache');
-/** What the command imports first; test/vitest.config.ts has it for the test files and what they fork. */
-export const QUICK_IMPORTS = ['--import', new URL('../../src/cli/quick-imports.ts', import.meta.url).href];
 const SCRIPT = fileURLToPath(new URL('sync-process.ts', import.meta.url));
 
 /** A sync in a process of its own. */

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 import type { QueueSpec } from '../crash/queue-leg.ts';
 import { specOf } from '../crash/runner.ts';
-import { COMPILE_CACHE, QUICK_IMPORTS } from '../killable-sync.ts';
+import { COMPILE_CACHE, QUICK_IMPORTS } from '../child-process.ts';
 import { waitFor } from '../wait-for.ts';
 import type { World } from '../world.ts';
 import type { WorkerProcessSpec } from './worker-process.ts';

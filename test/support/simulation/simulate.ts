@@ -4,6 +4,7 @@
  * many there were and what failed.
  */
 import { randomBytes } from 'node:crypto';
+import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import {
   asAdmin,
@@ -26,8 +27,8 @@ const { values } = parseArgs({
 const first = Number(values.seed);
 const isSingle = values.seeds === undefined && values.minutes === undefined;
 const endMs = Date.now() + Number(values.minutes ?? Number.POSITIVE_INFINITY) * 60_000;
-/** Each waits for Postgres most of the time. */
-const lanes = isSingle ? 1 : 4;
+/** A process each, which waits for Postgres a third of the time. */
+const lanes = isSingle ? 1 : availableParallelism() + 1;
 
 const postgres = await findOrStartPostgres();
 const prefix = `calico_sim_${randomBytes(4).toString('hex')}`;

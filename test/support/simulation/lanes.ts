@@ -4,8 +4,8 @@ import { expect, onTestFinished } from 'vitest';
 import { createTestDatabase } from '../database.ts';
 import { type Played, playSeeds } from './play.ts';
 
-/** A process each, which waits for Postgres a third of the time. */
-const LANES = availableParallelism() + 1;
+/** A process each: while it waits, its Postgres computes. More would only warm up once more. */
+const LANES = availableParallelism();
 
 /** Plays seeds and expects that each keeps every promise; the message has the commands to play again those that do not. */
 export async function expectSeedsToHold(first: number, seeds: number): Promise<Played> {

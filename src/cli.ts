@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The command `calico-sync`: turns whatever went wrong into one sentence and an exit code. */
+import './cli/quick-imports.ts';
 import { CommanderError } from 'commander';
 import { explain, wantsStacks } from './cli/explain.ts';
 import { leave, note, quietlyEndWithReader } from './cli/output.ts';

@@ -38,7 +38,7 @@ export async function runDemo({ keep = false }: { keep?: boolean }): Promise<voi
     const sandbox = await startSandbox({ logRequests: false });
     closer.add(sandbox.close);
 
-    const environment = demoEnvironment(postgres.url, sandbox);
+    const environment = demoEnvironment(postgres.socketUrl, sandbox);
     const config = readConfig(
       environment,
       'database',
@@ -50,7 +50,7 @@ export async function runDemo({ keep = false }: { keep?: boolean }): Promise<voi
       'events',
     );
     const log = createLog('warn');
-    await migrateDatabase(postgres.url);
+    await migrateDatabase(postgres.socketUrl);
     await migrateQueue(config.queue.QUEUE_URL, config.queue.QUEUE_PREFIX);
     const db = await openMigratedDatabase(config, log, { maxConnections: 5 });
     closer.add(db.close);
@@ -63,7 +63,7 @@ export async function runDemo({ keep = false }: { keep?: boolean }): Promise<voi
     signal.throwIfAborted();
     await showDemoResults(db, sandbox);
     say(`\nAll of it took ${formatDuration(Date.now() - startedMs)}.`);
-    if (keep) await stayUp(environment, signal);
+    if (keep) await stayUp({ ...environment, DATABASE_URL: postgres.url, QUEUE_URL: postgres.url }, signal);
     else say(GO_ON);
   } catch (error) {
     // A terminal's Ctrl-C reaches initdb too, whose account of that helps nobody.

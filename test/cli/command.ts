@@ -2,18 +2,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 import type { WorkerPace } from '../../src/app.ts';
 import { main } from '../../src/cli.ts';
 import type { Sandbox } from '../../src/sandbox/server.ts';
+import { COMPILE_CACHE, QUICK_IMPORTS } from '../support/child-process.ts';
 import { waitFor } from '../support/wait-for.ts';
-
-/** Loading takes most of a command's second; what is compiled once is kept. */
-const NODE_COMPILE_CACHE = join(tmpdir(), 'calico-sync-tests-compile-cache');
 
 const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url));
 const FAST_WORKER = fileURLToPath(new URL('../support/faults/fast-worker.ts', import.meta.url));
@@ -57,14 +53,14 @@ export function start(settings: Settings, args: string, stdin?: string): Running
 
 /** Starts the command `worker`, all of it, whose clocks run faster. */
 export function startFastWorker(settings: Settings, pace: WorkerPace): Running {
-  return startNode([FAST_WORKER, JSON.stringify(pace)], settings);
+  return startNode([...QUICK_IMPORTS, FAST_WORKER, JSON.stringify(pace)], settings);
 }
 
 function startNode(args: readonly string[], settings: Settings, stdin?: string): Running {
   const child = spawn(process.execPath, args, {
     // No .env lies here, and nothing of the test's own environment gets through.
     cwd: import.meta.dirname,
-    env: { NODE_COMPILE_CACHE, ...settings },
+    env: { NODE_COMPILE_CACHE: COMPILE_CACHE, ...settings },
     stdio: [stdin === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
   });
   child.stdin?.on('error', () => {}); // it may end without reading

@@ -50,6 +50,7 @@ export async function openBreakableLink(url: string, defaultPort: number): Promi
 
   target.hostname = '127.0.0.1';
   target.port = String((server.address() as AddressInfo).port);
+  target.searchParams.delete('host'); // the directory of a Unix socket, which would lead past the link
   return {
     url: target.href,
     cut() {

@@ -10,12 +10,19 @@ import { waitFor } from '../support/wait-for.ts';
 const LEASE_MS = 4_000;
 const PACE = { leaseMs: LEASE_MS, lockMs: 1_200, tickMs: 150 };
 
+/** Connections that say whose they are. */
+function named(databaseUrl: string, name: string): string {
+  const url = new URL(databaseUrl);
+  url.searchParams.set('application_name', name);
+  return url.href;
+}
+
 test('the customer of a worker that is stopped in a transaction is taken over within two leases', async (context) => {
   const at = await createInstallation();
   at.data.add('transactions', 'alice', ...sends(5));
   const url = at.settings['DATABASE_URL'] ?? '';
   const startNamed = (name: string) =>
-    startFastWorker({ ...at.settings, DATABASE_URL: `${url}?application_name=${name}` }, PACE);
+    startFastWorker({ ...at.settings, DATABASE_URL: named(url, name) }, PACE);
   const workers = new Map(['one', 'other'].map((name) => [name, startNamed(name)]));
   for (const worker of workers.values()) await worker.prints('worker started');
   const gatekeeper = new pg.Client({ connectionString: url });

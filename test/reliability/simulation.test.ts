@@ -1,9 +1,9 @@
-/** 500 seeds of the simulation; `npm test` runs a sample (test/sync/simulation.test.ts), `npm run simulate` any number. */
+/** 2,000 seeds of the simulation; `npm test` runs a sample (test/sync/simulation.test.ts), `npm run simulate` any number. */
 import { expect, test } from 'vitest';
 import { reportFigures } from '../support/figures.ts';
 import { expectSeedsToHold } from '../support/simulation/lanes.ts';
 
-const SEEDS = 500;
+const SEEDS = 2_000;
 
 test(`${SEEDS} seeds: nothing lost, doubled, stale, falsely green or removed, nobody stuck`, async () => {
   const { tally } = await expectSeedsToHold(1, SEEDS);

@@ -38,7 +38,12 @@ describe('an embedded Postgres', () => {
       `SELECT version(), current_setting('server_encoding') AS encoding, upper('ä') AS upper,
               current_setting('fsync') AS fsync, current_setting('unix_socket_directories') AS sockets`,
     );
-    expect(row).toMatchObject({ encoding: 'UTF8', upper: 'Ä', fsync: 'off', sockets: '' });
+    expect(row).toMatchObject({ encoding: 'UTF8', upper: 'Ä', fsync: 'off' });
+    // The default, /tmp, is for everybody.
+    expect(row?.['sockets']).not.toBe('/tmp');
+    expect(await query(postgres.socketUrl, 'SELECT inet_client_addr() AS over_tcp')).toEqual([
+      { over_tcp: null },
+    ]);
     expect(row?.['version']).toMatch(/^PostgreSQL 18\./);
     expect(lines.join('\n')).toContain('ready to accept connections');
 

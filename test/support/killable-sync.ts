@@ -1,15 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 import type { SandboxRequest } from '../../src/sandbox/server-log.ts';
+import { COMPILE_CACHE, QUICK_IMPORTS } from './child-process.ts';
 import type { SyncProcessSpec } from './sync-process.ts';
 import type { World } from './world.ts';
 
-/** Halves the second that Node needs to load a sync. */
-export const COMPILE_CACHE = join(tmpdir(), 'calico-sync-tests-compile-cache');
 const SCRIPT = fileURLToPath(new URL('sync-process.ts', import.meta.url));
 
 /** A sync in a process of its own. */
@@ -30,7 +27,7 @@ export function startSyncProcess({ deps, database, sandbox }: World, customerId:
     databaseUrl: database.url,
     keyBase64: key.toString('base64'),
   };
-  const child = spawn(process.execPath, [SCRIPT], {
+  const child = spawn(process.execPath, [...QUICK_IMPORTS, SCRIPT], {
     env: { ...process.env, NODE_COMPILE_CACHE: COMPILE_CACHE, SYNC_PROCESS: JSON.stringify(spec) },
     stdio: ['ignore', 'ignore', 'inherit'],
   });

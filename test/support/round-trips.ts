@@ -46,6 +46,7 @@ export async function openCountingDoor(databaseUrl: string): Promise<CountingDoo
   const url = new URL(databaseUrl);
   url.hostname = '127.0.0.1';
   url.port = String((server.address() as AddressInfo).port);
+  url.searchParams.delete('host'); // the directory of a Unix socket, which would lead past the door
   const close = async () => {
     server.close();
     await once(server, 'close');

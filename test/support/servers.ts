@@ -25,7 +25,9 @@ export async function findOrStartPostgres(): Promise<TestServer> {
   const url = process.env['TEST_DATABASE_URL'];
   if (url) return { url, stop: notOurs };
   // Every test file opens pools of its own, and both queue backends listen.
-  return await startEmbeddedPostgres({ settings: { ...throwawaySettings, max_connections: '300' } });
+  const settings = { ...throwawaySettings, max_connections: '300' };
+  const { socketUrl, stop } = await startEmbeddedPostgres({ settings });
+  return { url: socketUrl, stop };
 }
 
 /** TEST_REDIS_URL, else the machine's Redis, else one started from PATH; undefined where there is none. */

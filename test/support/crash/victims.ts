@@ -3,7 +3,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
-import { COMPILE_CACHE } from '../killable-sync.ts';
+import { COMPILE_CACHE, QUICK_IMPORTS } from '../child-process.ts';
 import type { SyncSpec } from './leg.ts';
 import type { Death, Order } from './victim-process.ts';
 
@@ -25,6 +25,7 @@ export function startVictims(spec: SyncSpec, needed: number): Victims {
     if (left-- <= 0) return;
     const child = fork(SCRIPT, {
       env: { ...process.env, NODE_COMPILE_CACHE: COMPILE_CACHE },
+      execArgv: QUICK_IMPORTS,
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     });
     waiting.push(child);

@@ -2,9 +2,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
+import { COMPILE_CACHE, QUICK_IMPORTS } from '../child-process.ts';
 import type { QueueSpec } from '../crash/queue-leg.ts';
 import { specOf } from '../crash/runner.ts';
-import { COMPILE_CACHE } from '../killable-sync.ts';
 import { waitFor } from '../wait-for.ts';
 import type { World } from '../world.ts';
 import type { WorkerProcessSpec } from './worker-process.ts';
@@ -25,7 +25,7 @@ export type WorkerProcess = {
 /** Starts a worker (tick, queue, syncs) in a process of its own, which ends with the test at the latest. */
 export async function startWorkerProcess(world: World, queue: QueueSpec): Promise<WorkerProcess> {
   const spec: WorkerProcessSpec = { sync: specOf(world), queue };
-  const child = spawn(process.execPath, [SCRIPT], {
+  const child = spawn(process.execPath, [...QUICK_IMPORTS, SCRIPT], {
     env: { ...process.env, NODE_COMPILE_CACHE: COMPILE_CACHE, WORKER_PROCESS: JSON.stringify(spec) },
     stdio: ['ignore', 'pipe', 'inherit'],
   });

@@ -1,10 +1,11 @@
 /** The simulation in a test file: as many databases as lanes, and what every run of it is held against. */
+import { availableParallelism } from 'node:os';
 import { expect, onTestFinished } from 'vitest';
 import { createTestDatabase } from '../database.ts';
 import { type Played, playSeeds } from './play.ts';
 
-/** Each waits for Postgres most of the time. */
-const LANES = 3;
+/** A process each: while it waits, its Postgres computes. More would only warm up once more. */
+const LANES = availableParallelism();
 
 /** Plays seeds and expects that each keeps every promise; the message has the commands to play again those that do not. */
 export async function expectSeedsToHold(first: number, seeds: number): Promise<Played> {

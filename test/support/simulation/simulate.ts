@@ -4,14 +4,9 @@
  * many there were and what failed.
  */
 import { randomBytes } from 'node:crypto';
+import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
-import {
-  asAdmin,
-  createTemplate,
-  dropTestDatabases,
-  templateName,
-  urlOfDatabase,
-} from '../database-template.ts';
+import { cloneTemplate, createTemplate, dropTestDatabases, urlOfDatabase } from '../database-template.ts';
 import { findOrStartPostgres } from '../servers.ts';
 import { playSeeds } from './play.ts';
 
@@ -26,16 +21,15 @@ const { values } = parseArgs({
 const first = Number(values.seed);
 const isSingle = values.seeds === undefined && values.minutes === undefined;
 const endMs = Date.now() + Number(values.minutes ?? Number.POSITIVE_INFINITY) * 60_000;
-/** Each waits for Postgres most of the time. */
-const lanes = isSingle ? 1 : 4;
+/** A process each: while it waits, its Postgres computes. */
+const lanes = isSingle ? 1 : availableParallelism();
 
 const postgres = await findOrStartPostgres();
 const prefix = `calico_sim_${randomBytes(4).toString('hex')}`;
 try {
   await createTemplate(postgres.url, prefix);
   const names = Array.from({ length: lanes }, (_none, lane) => `${prefix}_${lane}`);
-  for (const name of names)
-    await asAdmin(postgres.url, `CREATE DATABASE ${name} TEMPLATE ${templateName(prefix)}`);
+  for (const name of names) await cloneTemplate(postgres.url, prefix, name);
   const beganMs = Date.now();
   let isFailed = false;
   const { played, failed, tally } = await playSeeds({

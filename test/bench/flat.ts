@@ -11,17 +11,23 @@ import pg from 'pg';
 import { migrateQueue } from '../../src/queue/connection.ts';
 import type { SeenRequest } from './bench-sandbox.ts';
 import { install } from './installation.ts';
-import { measure, memoryOf, openStand } from './stand.ts';
+import { measure, median, memoryOf, openStand } from './stand.ts';
 
 const [FEW = 100_000, MANY = 1_000_000] = process.argv.slice(2).map(Number);
 const PAGE = 100;
+const SLICE = 50;
 const WARM_UP_ROWS = 1_000;
 const WARM_UP = 'customer-0001';
 const KILLED_AT = [0.5, 0.99] as const;
 
 const stand = await openStand({ sizes: [WARM_UP_ROWS, FEW, MANY], madeBefore: false, latencyMs: 0 });
 
-type Measured = { idle: number; memory: number; fresh: number[]; same: number[]; resumed: string[] };
+/**
+ * Rows a second by tenth; what a new turn costs after a slice, in the first tenth and in the last; and the time after the last
+ * page, when the run looks for rows that are gone.
+ */
+type Pass = { rates: number[]; turns: [first: number, last: number]; endMs: number };
+type Measured = { idle: number; memory: number; fresh: Pass; same: Pass; resumed: string[] };
 
 async function measureCustomer(customerId: string, rows: number): Promise<Measured> {
   const databaseUrl = await stand.freshDatabase();
@@ -35,7 +41,7 @@ async function measureCustomer(customerId: string, rows: number): Promise<Measur
   const idle = memoryOf(worker.pid, 'VmRSS');
 
   let memory = 0;
-  const pass = async (begin: () => Promise<void>): Promise<number[]> => {
+  const pass = async (begin: () => Promise<void>): Promise<Pass> => {
     await stand.requestsSince();
     const cost = await measure(stand, [worker.pid], async () => {
       await begin();
@@ -43,7 +49,9 @@ async function measureCustomer(customerId: string, rows: number): Promise<Measur
       return 0;
     });
     memory = Math.max(memory, cost.memory);
-    return ratesByTenth(await stand.requestsSince(), rows);
+    const atPage = timesOf(await stand.requestsSince());
+    const endMs = (await latest(client, customerId, 'finished_at')) - atPage(rows);
+    return { rates: ratesByTenth(atPage, rows), turns: turnsOf(atPage, rows), endMs };
   };
   const fresh = await pass(() => installation.addCustomers([customerId]));
   await client.query('VACUUM (ANALYZE)'); // as autovacuum would have by then
@@ -68,11 +76,46 @@ async function measureCustomer(customerId: string, rows: number): Promise<Measur
   return { idle, memory, fresh, same, resumed };
 }
 
-/** Rows a second. The request after a page's tells when it was done; after the last there is the second look at the first. */
-function ratesByTenth(seen: readonly SeenRequest[], rows: number): number[] {
+/** When the page was asked for that begins at a row; after the last there is the second look at the first. */
+function timesOf(seen: readonly SeenRequest[]): (row: number) => number {
   const pages = seen.filter(({ endpoint }) => endpoint === 'transactions');
-  const at = (tenth: number) => pages[Math.round((tenth * rows) / PAGE / 10)]?.atMs ?? Number.NaN;
+  return (row) => pages[Math.round(row / PAGE)]?.atMs ?? Number.NaN;
+}
+
+function ratesByTenth(atPage: (row: number) => number, rows: number): number[] {
+  const at = (tenth: number) => atPage((tenth * rows) / 10);
   return Array.from({ length: 10 }, (_, tenth) => rows / 10 / ((at(tenth + 1) - at(tenth)) / 1000));
+}
+
+/**
+ * Milliseconds by which a page is later that another turn asks for: the last turn's end, the queue, lease and checkpoint. A
+ * slice is 50 pages, of which the first turn spends one on the positions.
+ */
+function turnsOf(atPage: (row: number) => number, rows: number): [number, number] {
+  const gap = (page: number) => atPage(page * PAGE) - atPage((page - 1) * PAGE);
+  const tenth = rows / PAGE / 10;
+  const costFrom = (from: number) => {
+    const pages = Array.from({ length: tenth - 1 }, (_, index) => from + index + 1);
+    const [within, between] = [false, true].map((isNext) =>
+      median(pages.filter((page) => (page % SLICE === SLICE - 1) === isNext).map(gap)),
+    );
+    return (between ?? 0) - (within ?? 0);
+  };
+  return [costFrom(0), costFrom(9 * tenth)];
+}
+
+/** A time of the customer's latest run, in milliseconds. All clocks here are the same machine's. */
+async function latest(
+  client: pg.Client,
+  customerId: string,
+  column: 'started_at' | 'finished_at',
+): Promise<number> {
+  const { rows } = await client.query<{ at: string }>(
+    `SELECT extract(epoch FROM ${column}) * 1000 AS at FROM calico.sync_runs
+     WHERE customer_id = $1 ORDER BY started_at DESC LIMIT 1`,
+    [customerId],
+  );
+  return Number(rows[0]?.at);
 }
 
 async function untilPage(client: pg.Client, customerId: string, page: number): Promise<void> {
@@ -85,37 +128,38 @@ async function untilPage(client: pg.Client, customerId: string, page: number): P
   }
 }
 
-/** The same machine's clock everywhere. */
+/** From its lease, with the two refreshes before it. */
 async function timeToFirstPage(client: pg.Client, customerId: string): Promise<string> {
-  const seen = await stand.requestsSince();
-  seen.splice(0); // the killed worker's
+  await stand.requestsSince(); // the killed worker's
+  const seen: SeenRequest[] = [];
   while (!seen.some(({ endpoint }) => endpoint === 'transactions')) {
     await sleep(20);
     seen.push(...(await stand.requestsSince()));
   }
-  const { rows } = await client.query<{ at: string }>(
-    'SELECT max(extract(epoch FROM started_at)) * 1000 AS at FROM calico.sync_runs WHERE customer_id = $1',
-    [customerId],
-  );
-  const since = (wanted: string) =>
-    Math.round((seen.find(({ endpoint }) => endpoint === wanted)?.atMs ?? 0) - Number(rows[0]?.at));
-  return `${since('transactions')} ms (its first refresh after ${since('refreshAssets')})`;
+  const leasedAt = await latest(client, customerId, 'started_at');
+  const until = (wanted: string) =>
+    Math.round((seen.find(({ endpoint }) => endpoint === wanted)?.atMs ?? Number.NaN) - leasedAt);
+  return `${until('transactions')} ms (first refresh after ${until('refreshAssets')})`;
 }
 
 function report(few: Measured, many: Measured): string {
   const MiB = (bytes: number) => `${Math.round(bytes / 2 ** 20)} MiB`;
   const count = (value: number) => Math.round(value).toLocaleString('en');
-  const tenths = (rates: number[]) => {
+  const tenths = ({ rates }: Pass) => {
     const [first = 0, last = 0] = [rates.at(0), rates.at(-1)];
-    return `${count(first)} and ${count(last)} rows/s: ${(last / first).toFixed(2)}`;
+    const slowest = count(Math.min(...rates));
+    return `${count(first)} and ${count(last)} rows/s: ${(last / first).toFixed(2)}; slowest ${slowest}`;
   };
   const lines: [string, (of: Measured) => string][] = [
     ['memory after a small customer', ({ idle }) => MiB(idle)],
     ['highest memory', ({ memory }) => MiB(memory)],
     ['new rows, first and last tenth', ({ fresh }) => tenths(fresh)],
-    ['slowest tenth', ({ fresh }) => `${count(Math.min(...fresh))} rows/s`],
     ['unchanged rows, first and last tenth', ({ same }) => tenths(same)],
-    ['slowest tenth', ({ same }) => `${count(Math.min(...same))} rows/s`],
+    [
+      'a new turn after 50 pages, first and last tenth',
+      ({ fresh }) => `${fresh.turns.map(count).join(' and ')} ms`,
+    ],
+    ['look for rows that are gone', ({ same }) => `${count(same.endMs)} ms`],
     ...KILLED_AT.map((share, index): [string, (of: Measured) => string] => [
       `killed at ${share * 100} %, lease to first page`,
       ({ resumed }) => resumed[index] ?? '',

@@ -86,6 +86,13 @@ export async function answerOf<T>(child: ChildProcess): Promise<T> {
   }
 }
 
+/** The ids of the sandbox's first `count` customers. */
+export const customerIds = (count: number) =>
+  Array.from({ length: count }, (_, index) => `customer-${String(index + 1).padStart(4, '0')}`);
+
+export const median = (values: readonly number[]) =>
+  values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
+
 /** Fresh tokens of the sandbox's for a customer. */
 export async function issueTokens(sandbox: SandboxPlace, customerId: string) {
   const url = new URL(`/sandbox/tokens/${customerId}`, sandbox.apiUrl);

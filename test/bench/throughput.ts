@@ -12,7 +12,7 @@ import { once } from 'node:events';
 import pg from 'pg';
 import { install } from './installation.ts';
 import type { RivalName, RivalTask } from './rivals.ts';
-import { answerOf, type Cost, issueTokens, measure, openStand, pathOf } from './stand.ts';
+import { answerOf, type Cost, issueTokens, measure, median, openStand, pathOf } from './stand.ts';
 
 const ROWS = Number(process.argv[2] ?? 50_000);
 const ROUNDS = Number(process.argv[3] ?? 3);
@@ -108,8 +108,6 @@ async function copy(loaded: string): Promise<void> {
   await client.end();
   await stand.dropDatabase(databaseUrl);
 }
-
-const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
 
 function report(): string {
   const middle = (name: string, of: (cost: Cost) => number) => median((costs.get(name) ?? []).map(of));

@@ -52,11 +52,12 @@ async function measureDay(
   const number = async (text: string) => Number((await client.query<{ n: string }>(text)).rows[0]?.n);
   const ids = customerIds(CUSTOMERS);
   const installation = await install(databaseUrl, stand.sandbox, queueUrl ? { QUEUE_URL: queueUrl } : {});
+  const empty = await number(SIZE);
   const worker = installation.startWorker();
   await installation.addCustomers(ids);
   await installation.untilEnded(ids);
   await client.query('VACUUM (ANALYZE)'); // as autovacuum would have by then
-  const stored = (await number(`SELECT pg_database_size(current_database()) AS n`)) / CUSTOMERS;
+  const stored = ((await number(SIZE)) - empty) / CUSTOMERS;
 
   const round = async (mode: RunMode): Promise<Figures> => {
     const [records, bytes] = [await number(FETCHED), await number(GROWING)];
@@ -87,6 +88,7 @@ async function measureDay(
   return { byMode, stored };
 }
 
+const SIZE = 'SELECT pg_database_size(current_database()) AS n';
 const FETCHED = 'SELECT sum(fetched) AS n FROM calico.sync_run_streams';
 /** Of every run a row stays, or some do. */
 const GROWING = `SELECT sum(pg_total_relation_size(format('calico.%I', name))) AS n

@@ -6,7 +6,7 @@
  * The ideal is a request under way for each customer that may be, all the time: concurrency / 200 ms. A first load asks
  * for two refreshes, its positions, ten pages and the first one again: what the ideal is in rows follows from the requests.
  */
-import { availableParallelism } from 'node:os';
+import { availableParallelism, cpus } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { startRedis } from '../support/servers.ts';
@@ -29,7 +29,8 @@ const stand = await openStand({
 const redis = await startRedis();
 
 type Load = { processes: number; concurrency: number; queueUrl: string | undefined };
-type Measured = Load & { requests: number; rows: number; cost: Cost };
+/** `busy`: the share of the machine's CPU that anybody used, without what gives way to others (nice). */
+type Measured = Load & { requests: number; rows: number; busy: number; cost: Cost };
 
 async function measureLoad(load: Load): Promise<Measured> {
   const databaseUrl = await stand.freshDatabase();
@@ -51,17 +52,19 @@ async function measureLoad(load: Load): Promise<Measured> {
     );
     return Number(rows[0]?.rows);
   };
-  let [requests, rows] = [0, 0];
+  let [requests, rows, busy] = [0, 0, 0];
   const cost = await measure(
     stand,
     workers.map(({ pid }) => pid),
     async () => {
       await stand.requestsSince();
-      const [before, from] = [await rowsSoFar(), performance.now()];
+      const [before, free, from] = [await rowsSoFar(), freeMs(), performance.now()];
       await sleep(MEASURED_MS);
       requests = (await stand.requestsSince()).length;
       rows = (await rowsSoFar()) - before;
-      return (performance.now() - from) / 1000;
+      const tookMs = performance.now() - from;
+      busy = 1 - (freeMs() - free) / CORES / tookMs;
+      return tookMs / 1000;
     },
   );
   await Promise.all(workers.map(({ stop }) => stop()));
@@ -70,16 +73,18 @@ async function measureLoad(load: Load): Promise<Measured> {
     throw new Error('no customers were left: measure for less');
   await Promise.all([installation.close(), client.end()]);
   await stand.dropDatabase(databaseUrl);
-  return { ...load, requests, rows, cost };
+  return { ...load, requests, rows, busy, cost };
 }
 
 const count = (value: number) => Math.round(value).toLocaleString('en');
 
-/** What stands in the way of more: a process is one thread, and all of them share the machine. */
-function boundBy({ processes, cost }: Measured): string {
+const freeMs = () => cpus().reduce((sum, { times }) => sum + times.idle + times.nice, 0);
+
+/** What stands in the way of more: a process is one thread, and all of them share the machine, with others too. */
+function boundBy({ processes, busy, cost }: Measured): string {
   const { seconds, workerCpu, postgresCpu, sandboxCpu } = cost;
-  const machine = (workerCpu + postgresCpu + sandboxCpu) / seconds / CORES;
-  if (machine >= 0.9) return `CPU: all ${CORES} cores`;
+  const others = busy * CORES - (workerCpu + postgresCpu + sandboxCpu) / seconds;
+  if (busy >= 0.9) return `CPU: all ${CORES} cores, ${Math.max(0, others).toFixed(2)} of them others’`;
   return workerCpu / seconds / processes >= 0.9 ? 'CPU: the worker’s one thread' : 'the latency';
 }
 

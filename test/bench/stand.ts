@@ -1,32 +1,41 @@
-/** Where `npm run bench` measures: a Postgres and a sandbox of its own, fresh databases, and what a piece of work costs there. */
+/** Where the benchmarks measure: a Postgres and a sandbox of their own, fresh databases, and what a piece of work costs there. */
 import { type ChildProcess, fork } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/sandbox/embedded-postgres.ts';
 import { asAdmin, createTemplate, templateName, urlOfDatabase } from '../support/database-template.ts';
-import type { SandboxPlace } from './bench-sandbox.ts';
+import type { SandboxPlace, SandboxSetup, SeenRequest } from './bench-sandbox.ts';
 
 export type Stand = {
   postgres: EmbeddedPostgres;
   sandbox: SandboxPlace;
+  sandboxPid: number;
+  /** What the sandbox was asked since this was called last, in order. */
+  requestsSince(): Promise<SeenRequest[]>;
   /** Migrated, and nothing in it. */
   freshDatabase(): Promise<string>;
   dropDatabase(url: string): Promise<void>;
   close(): Promise<void>;
 };
 
-/** What a piece of work cost: CPU in seconds, WAL in bytes, memory as the highest resident set in bytes. */
-export type Cost = { seconds: number; workerCpu: number; postgresCpu: number; wal: number; memory: number };
+/** What a piece of work cost: CPU in seconds, WAL in bytes, memory as the highest resident set of a process in bytes. */
+export type Cost = {
+  seconds: number;
+  workerCpu: number;
+  postgresCpu: number;
+  sandboxCpu: number;
+  wal: number;
+  memory: number;
+};
 
 const PREFIX = 'bench';
 
 /** Postgres with its own defaults, as a server that keeps data has them: fsync, synchronous_commit and full_page_writes on. */
-export async function openStand(sizes: readonly number[]): Promise<Stand> {
+export async function openStand(setup: SandboxSetup): Promise<Stand> {
   const postgres = await startEmbeddedPostgres({});
-  const sandbox = fork(pathOf('bench-sandbox.ts'), [JSON.stringify(sizes)]);
+  const sandbox = fork(pathOf('bench-sandbox.ts'), [JSON.stringify(setup)]);
   try {
     const place = await answerOf<SandboxPlace>(sandbox);
     await createTemplate(postgres.url, PREFIX);
@@ -34,6 +43,11 @@ export async function openStand(sizes: readonly number[]): Promise<Stand> {
     return {
       postgres,
       sandbox: place,
+      sandboxPid: sandbox.pid ?? 0,
+      requestsSince: () => {
+        sandbox.send('requests');
+        return answerOf<SeenRequest[]>(sandbox);
+      },
       freshDatabase: async () => {
         const name = `${PREFIX}_${++databases}`;
         await asAdmin(postgres.url, `CREATE DATABASE ${name} TEMPLATE ${templateName(PREFIX)}`);
@@ -72,6 +86,13 @@ export async function answerOf<T>(child: ChildProcess): Promise<T> {
   }
 }
 
+/** The ids of the sandbox's first `count` customers. */
+export const customerIds = (count: number) =>
+  Array.from({ length: count }, (_, index) => `customer-${String(index + 1).padStart(4, '0')}`);
+
+export const median = (values: readonly number[]) =>
+  values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
+
 /** Fresh tokens of the sandbox's for a customer. */
 export async function issueTokens(sandbox: SandboxPlace, customerId: string) {
   const url = new URL(`/sandbox/tokens/${customerId}`, sandbox.apiUrl);
@@ -81,11 +102,11 @@ export async function issueTokens(sandbox: SandboxPlace, customerId: string) {
 
 /**
  * Runs `work`, which says how many seconds count, right after a checkpoint: full page images are the same for everybody.
- * `pid`: the process whose CPU and memory count; null where Postgres does it all.
+ * `pids`: the processes whose CPU and memory count; none where Postgres does it all.
  */
 export async function measure(
-  { postgres }: Pick<Stand, 'postgres'>,
-  pid: number | null,
+  { postgres, sandboxPid }: Pick<Stand, 'postgres' | 'sandboxPid'>,
+  pids: readonly number[],
   work: () => Promise<number>,
 ): Promise<Cost> {
   await asAdmin(postgres.url, 'CHECKPOINT');
@@ -97,11 +118,12 @@ export async function measure(
     );
     return {
       wal: Number(rows[0]?.wal),
-      worker: pid === null ? 0 : statOf(pid).cpu,
+      worker: pids.reduce((sum, pid) => sum + statOf(pid).cpu, 0),
       postgres: cpuOfTree(postgres.pid),
+      sandbox: statOf(sandboxPid).cpu,
     };
   };
-  if (pid !== null) writeFileSync(`/proc/${pid}/clear_refs`, '5'); // the highest resident set begins anew
+  for (const pid of pids) writeFileSync(`/proc/${pid}/clear_refs`, '5'); // the highest resident set begins anew
   const before = await look();
   const seconds = await work();
   const after = await look();
@@ -110,8 +132,9 @@ export async function measure(
     seconds,
     workerCpu: after.worker - before.worker,
     postgresCpu: after.postgres - before.postgres,
+    sandboxCpu: after.sandbox - before.sandbox,
     wal: after.wal - before.wal,
-    memory: pid === null ? 0 : highWaterOf(pid),
+    memory: Math.max(0, ...pids.map((pid) => memoryOf(pid, 'VmHWM'))),
   };
 }
 
@@ -150,26 +173,8 @@ function cpuOfChild(pid: number, postmaster: number): number {
   }
 }
 
-function highWaterOf(pid: number): number {
-  const kilobytes = /^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
-  return Number(kilobytes) * 1024;
-}
-
-/** The settings of a worker, as anyone would set them; the queue is on the same Postgres. */
-export function workerSettings(
-  databaseUrl: string,
-  { apiUrl, authUrl, clientId, clientSecret }: SandboxPlace,
-) {
-  return {
-    DATABASE_URL: databaseUrl,
-    QUEUE_URL: databaseUrl,
-    CREDENTIALS_KEYS: `bench:${randomBytes(32).toString('base64')}`,
-    CALICO_API_URL: apiUrl,
-    CALICO_AUTH_URL: authUrl,
-    CALICO_CLIENT_ID: clientId,
-    CALICO_CLIENT_SECRET: clientSecret,
-    CALICO_RATE_LIMIT: '10000', // no limit of the API's is measured here
-    CALICO_REFRESH_SETTLE_MS: '0',
-    LOG_LEVEL: 'warn',
-  };
+/** Bytes: resident now (VmRSS), and the most since that mark was reset (VmHWM). */
+export function memoryOf(pid: number, figure: 'VmRSS' | 'VmHWM'): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(new RegExp(`^${figure}:\\s+(\\d+)`, 'm').exec(status)?.[1]) * 1024;
 }

@@ -9,23 +9,15 @@
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { readConfig } from '../../src/config.ts';
-import { openDatabase } from '../../src/db/client.ts';
-import { saveCredentials } from '../../src/db/credentials.ts';
-import { addCustomer, requestSync } from '../../src/db/customers.ts';
-import { createLog } from '../../src/ops/log.ts';
-import { migrateQueue, openQueueConnection } from '../../src/queue/connection.ts';
-import { openSyncQueue } from '../../src/queue/enqueue.ts';
+import { install } from './installation.ts';
 import type { RivalName, RivalTask } from './rivals.ts';
-import { answerOf, type Cost, issueTokens, measure, openStand, pathOf, workerSettings } from './stand.ts';
+import { answerOf, type Cost, issueTokens, measure, median, openStand, pathOf } from './stand.ts';
 
 const ROWS = Number(process.argv[2] ?? 50_000);
 const ROUNDS = Number(process.argv[3] ?? 3);
 const WARM_UP_ROWS = 2_000;
 const [WARM_UP, CUSTOMER] = ['customer-0001', 'customer-0002'] as const;
-const YEAR_MS = 365 * 24 * 60 * 60_000;
 const TABLES = [
   ...['send', 'receive', 'input_only', 'output_only', 'input_output', 'uncategorized'].map(
     (kind) => `${kind}_transactions`,
@@ -33,71 +25,47 @@ const TABLES = [
   'transaction_fees',
 ];
 
-const stand = await openStand([WARM_UP_ROWS, ROWS]);
+const stand = await openStand({ sizes: [WARM_UP_ROWS, ROWS], madeBefore: true, latencyMs: 0 });
 const costs = new Map<string, Cost[]>();
 const note = (name: string, cost: Cost) => costs.set(name, [...(costs.get(name) ?? []), cost]);
 
 /** The worker as it is started in production, twice over the same customer: rows that are new, then the same again. */
 async function worker(): Promise<string> {
   const databaseUrl = await stand.freshDatabase();
-  const settings = workerSettings(databaseUrl, stand.sandbox);
-  const { credentials, queue: place } = readConfig(settings, 'credentials', 'queue');
-  await migrateQueue(place.QUEUE_URL, place.QUEUE_PREFIX);
-  const db = openDatabase({ url: databaseUrl, maxConnections: 1 });
-  const connection = openQueueConnection(place.QUEUE_URL, place.QUEUE_PREFIX);
-  const queue = await openSyncQueue({ connection, log: createLog('warn') });
-  const process = fork(pathOf('../../src/cli.ts'), ['worker'], { env: settings });
-
-  const add = async (customerId: string) => {
-    const tokens = await issueTokens(stand.sandbox, customerId);
-    await db.transaction(async ({ orm }) => {
-      await addCustomer(orm, customerId, null);
-      await saveCredentials(orm, credentials.CREDENTIALS_KEYS, customerId, {
-        accessToken: tokens.access_token,
-        refreshToken: tokens.refresh_token,
-        accessExpiresAt: new Date(Date.now() + 15 * 60_000),
-        refreshExpiresAt: new Date(Date.now() + YEAR_MS),
-      });
-    });
-  };
-  const sync = async (customerId: string, expected: string): Promise<number> => {
-    await queue.enqueueSync(customerId);
-    for (;;) {
-      const { rows } = await client.query<{ seconds: string; status: string; counts: string }>(ENDED, [
-        customerId,
-      ]);
-      const [run] = rows;
-      if (run && `${run.status} ${run.counts}` !== expected)
-        throw new Error(`${run.status} ${run.counts} instead of ${expected}`);
-      if (run) return Number(run.seconds);
-      await sleep(50);
-    }
-  };
+  const installation = await install(databaseUrl, stand.sandbox);
   const client = new pg.Client(databaseUrl);
+  client.on('error', () => {}); // the server ends before it where something failed: that is what is to be read
   await client.connect();
-  const pid = process.pid ?? 0;
-  await add(WARM_UP);
-  await sync(WARM_UP, `succeeded ${WARM_UP_ROWS} new, 0 unchanged`);
-  await add(CUSTOMER);
-  const first = await measure(stand, pid, () => sync(CUSTOMER, `succeeded ${ROWS} new, 0 unchanged`));
+  const { pid, stop } = installation.startWorker();
+  const ended = async (customerId: string, expected: string): Promise<number> => {
+    await installation.untilEnded([customerId]);
+    const { rows } = await client.query<{ seconds: string; counts: string }>(LATEST, [customerId]);
+    if (rows[0]?.counts !== expected) throw new Error(`${rows[0]?.counts} instead of ${expected}`);
+    return Number(rows[0].seconds);
+  };
+  await installation.addCustomers([WARM_UP]);
+  await ended(WARM_UP, `${WARM_UP_ROWS} new, 0 unchanged`);
+  const first = await measure(stand, [pid], async () => {
+    await installation.addCustomers([CUSTOMER]);
+    return ended(CUSTOMER, `${ROWS} new, 0 unchanged`);
+  });
   note('this worker, first load', first);
-  await client.query('DELETE FROM calico.sync_runs');
   // As autovacuum would have by then. The first to read new rows marks their pages, which writes each of them to the WAL
   // where pages have checksums (PostgreSQL 18's default): that belongs to the first load, whoever reads.
   await client.query('VACUUM (ANALYZE)');
-  await db.run((orm) => requestSync(orm, [CUSTOMER], 'full', 'manual'));
-  const second = await measure(stand, pid, () => sync(CUSTOMER, `succeeded 0 new, ${ROWS} unchanged`));
+  const second = await measure(stand, [pid], async () => {
+    await installation.request([CUSTOMER], 'full');
+    return ended(CUSTOMER, `0 new, ${ROWS} unchanged`);
+  });
   note('this worker, nothing changed', second);
-  const ended = once(process, 'exit');
-  process.kill('SIGTERM');
-  await Promise.all([ended, client.end(), queue.close(), db.close()]);
+  await Promise.all([stop(), client.end(), installation.close()]);
   return databaseUrl;
 }
 
-const ENDED = `SELECT r.status, extract(epoch FROM r.finished_at - r.started_at) AS seconds,
+const LATEST = `SELECT extract(epoch FROM r.finished_at - r.started_at) AS seconds,
     s.inserted || ' new, ' || s.unchanged || ' unchanged' AS counts
   FROM calico.sync_runs r JOIN calico.sync_run_streams s USING (run_id)
-  WHERE r.customer_id = $1 AND s.stream = 'transactions' AND r.finished_at IS NOT NULL`;
+  WHERE r.customer_id = $1 AND s.stream = 'transactions' ORDER BY r.started_at DESC LIMIT 1`;
 
 async function rival(name: RivalName): Promise<void> {
   const databaseUrl = await stand.freshDatabase();
@@ -109,7 +77,7 @@ async function rival(name: RivalName): Promise<void> {
     return answerOf<number>(process);
   };
   await load(WARM_UP, WARM_UP_ROWS);
-  note(name, await measure(stand, process.pid ?? 0, () => load(CUSTOMER, ROWS)));
+  note(name, await measure(stand, [process.pid ?? 0], () => load(CUSTOMER, ROWS)));
   process.disconnect();
   await once(process, 'exit');
   await stand.dropDatabase(databaseUrl);
@@ -136,12 +104,10 @@ async function copy(loaded: string): Promise<void> {
     await client.query('COMMIT');
     return (performance.now() - began) / 1000;
   };
-  note('COPY', await measure(stand, null, load));
+  note('COPY', await measure(stand, [], load));
   await client.end();
   await stand.dropDatabase(databaseUrl);
 }
-
-const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
 
 function report(): string {
   const middle = (name: string, of: (cost: Cost) => number) => median((costs.get(name) ?? []).map(of));

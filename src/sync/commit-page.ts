@@ -63,7 +63,8 @@ async function commitIn(
   // A provider that could not be refreshed is missing from every page, whatever their codes say.
   const partial = page.partial || run.providersDown.length > 0;
   const sawNothing = page.cursor === null && page.records.length === 0;
-  const soFar = { customerId, run, pass, partial, moving: false, sawNothing };
+  const isFirst = stream.hasWindow && pass.watermark === null;
+  const soFar = { customerId, run, pass, isFirst, partial, moving: false, sawNothing };
   const step = await stepOf(tx, page, prepared.keys, soFar);
   if (page.partial) await noteProvidersDown(tx, commit);
   const counts = step === 'stands' ? NOTHING : await writePage(tx, commit, prepared, write);
@@ -106,7 +107,8 @@ async function writePage(
   // What is set aside is at Calico all the same: no row of its key is missing.
   const met = [...landed, ...refused.flatMap(({ key }) => key ?? [])];
   await settleMet(tx, { customerId, stream: stream.name }, { landed, met });
-  await quarantine(tx.orm, { customerId, runId: run.runId, stream: stream.name }, evidence(page, refused));
+  // A record that an earlier walk has set aside is counted once, as one that has landed is.
+  const known = await quarantine(tx.orm, owner, evidence(page, refused));
 
   const { cursor } = page;
   const head = cursor === null ? prepared.keys : null;
@@ -120,9 +122,9 @@ async function writePage(
     fetched: page.records.length,
     inserted: written.inserted,
     updated: written.updated,
-    unchanged: written.unchanged,
+    unchanged: written.unchanged + known,
     duplicates: prepared.duplicates,
-    quarantined: refused.length,
+    quarantined: refused.length - known,
   };
 }
 

@@ -27,7 +27,7 @@ export function isUnderWay(checkpoint: Checkpoint | null): checkpoint is Pass {
 
 /**
  * Starts a pass at the first cursor; one that was under way is given up. `startTime` null: everything. `liveRows`: what
- * the customer has of the stream now, where the pass is full.
+ * the customer had of the stream before it, where it reads everything.
  */
 export async function beginPass(
   orm: Orm,

@@ -48,17 +48,19 @@ export async function readHeads(
 }
 
 /**
- * Did this walk see the same keys as the one before it, but for new ones on its first page? Those may come at any time, and
- * a customer who always has some would never be at rest.
+ * Did this walk see the same keys as the one before it, but for new ones on its first page, or where and behind the last
+ * that both saw? That is where new records stand, whichever way Calico sorts them; they may come at any time, and a customer
+ * who always has some would never be at rest.
  */
 export async function sawTheSame(tx: Transaction, { passRunId, stream, walk }: Walk): Promise<boolean> {
-  const text = `WITH pages AS (
-      SELECT walk, cursor, key_hashes FROM calico.sync_pages
+  const text = `WITH keys AS (
+      SELECT walk, page, cursor = '' AS is_head, unnest(key_hashes) AS hash FROM calico.sync_pages
       WHERE pass_run_id = $1 AND stream = $2 AND walk IN ($3::int, $3::int - 1)
+    ), seen AS (
+      SELECT min(walk) AS first, max(walk) AS last, max(page) AS page, bool_or(is_head) AS is_head FROM keys GROUP BY hash
     )
-    SELECT FROM (SELECT DISTINCT walk, unnest(key_hashes) AS hash FROM pages) AS seen
-    GROUP BY hash HAVING count(*) = 1 AND NOT (min(walk) = $3 AND hash = ANY (
-      SELECT unnest(key_hashes) FROM pages WHERE walk = $3 AND cursor = ''))
+    SELECT FROM seen WHERE first = last AND (first = $3
+      AND (is_head OR page >= (SELECT max(page) FROM seen WHERE first < last))) IS NOT TRUE
     LIMIT 1`;
   return (await tx.query('saw_the_same', text, [passRunId, stream, walk])).length === 0;
 }

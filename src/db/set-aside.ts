@@ -1,6 +1,6 @@
 /** What could not go on, kept with its evidence (promise 4), and the providers that were down. */
 import { createHash } from 'node:crypto';
-import { and, eq, isNull, ne, notInArray, sql } from 'drizzle-orm';
+import { and, eq, inArray, isNull, ne, notInArray, sql } from 'drizzle-orm';
 import type { Orm } from './client.ts';
 import { announce, deadLetterCreated } from './events.ts';
 import { deadLetters, providerStatus, quarantinedRecords } from './schema-aside.ts';
@@ -11,16 +11,27 @@ export type Problem = { path: string; message: string };
 /** A record that could not be read or stored. `rawText` is its exact source. */
 export type Quarantined = { recordKey: string; rawText: string; problems: Problem[] };
 
-/** Keeps records; one that is there already is counted, with its latest text. Keys are unique in `records`. */
+/**
+ * Keeps records; one that is there already is counted, with its latest text. Keys are unique in `records`. Returns how many
+ * the run's receipt has for quarantined already: those that it, or the run that began the pass, has met before.
+ */
 export async function quarantine(
   orm: Orm,
-  owner: { customerId: string; runId: string; stream: StreamName },
+  { customerId, runId, stream, passRunId }: RunStream & { passRunId: string },
   records: readonly Quarantined[],
-): Promise<void> {
-  if (records.length === 0) return;
+): Promise<number> {
+  if (records.length === 0) return 0;
+  const owner = { customerId, runId, stream };
+  const values = records.map((record) => ({ ...record, recordKey: indexable(record.recordKey), ...owner }));
+  const keys = values.map(({ recordKey }) => recordKey);
+  const isMet = inArray(quarantinedRecords.runId, [runId, passRunId]);
+  const met = await orm
+    .select({ id: quarantinedRecords.id })
+    .from(quarantinedRecords)
+    .where(and(isOpenOf(owner), isMet, inArray(quarantinedRecords.recordKey, keys)));
   await orm
     .insert(quarantinedRecords)
-    .values(records.map((record) => ({ ...record, recordKey: indexable(record.recordKey), ...owner })))
+    .values(values)
     .onConflictDoUpdate({
       target: [quarantinedRecords.customerId, quarantinedRecords.stream, quarantinedRecords.recordKey],
       set: {
@@ -33,6 +44,7 @@ export async function quarantine(
         resolution: null,
       },
     });
+  return met.length;
 }
 
 /**
@@ -58,13 +70,14 @@ export async function isAnyGone(orm: Orm, owner: RunStream): Promise<boolean> {
 
 type RunStream = { customerId: string; runId: string; stream: StreamName };
 
-const isNotMetBy = ({ customerId, runId, stream }: RunStream) =>
+const isOpenOf = ({ customerId, stream }: RunStream) =>
   and(
     eq(quarantinedRecords.customerId, customerId),
     eq(quarantinedRecords.stream, stream),
     isNull(quarantinedRecords.resolvedAt),
-    ne(quarantinedRecords.runId, runId),
   );
+
+const isNotMetBy = (owner: RunStream) => and(isOpenOf(owner), ne(quarantinedRecords.runId, owner.runId));
 
 /** In bytes; an index row holds 2,704, and a key that is too long for a data table must fit in here all the same. */
 const LONGEST_KEY = 1_000;

@@ -72,18 +72,22 @@ async function commitIn(
   // A provider that could not be refreshed is missing from every page, whatever their codes say.
   const partial = page.partial || run.providersDown.length > 0;
   const sawNothing = page.cursor === null && page.records.length === 0;
-  const soFar = { customerId, run, pass, partial, moving: false, sawNothing };
+  const isFirst = stream.hasWindow && pass.watermark === null;
+  const soFar = { customerId, run, pass, isFirst, partial, moving: false, sawNothing };
   const step = await stepOf(tx, page, prepared.keys, soFar);
   if (page.partial) await noteProvidersDown(tx, commit);
   const written = step === 'stands' ? null : await write();
   const to = placeAfter(pass, page, step);
   const ended = { ...soFar, moving: step === 'moving' };
+  const settled = written && settlePage(tx, commit, prepared, written);
+  // Awaited only where something was set aside: what is known of the pass goes out in one round trip else.
+  const known = settled && prepared.refused.length + written.refused.length > 0 ? await settled : 0;
   const pages = written ? 1 : 0;
-  const counts = written ? countsOf(page, prepared, written) : NOTHING;
+  const counts = written ? countsOf(page, prepared, written, known) : NOTHING;
   const { latest } = prepared;
   const goOn = () => advance(tx, lease, pass, { pages, latest, partial: partial || ended.moving, to });
   await Promise.all([
-    written && settlePage(tx, commit, prepared, written),
+    settled,
     addToReceipt(tx, run, stream.name, { pages, counts, end: to === null ? ended : null }),
     to && goOn(),
   ]);
@@ -105,19 +109,28 @@ const NOTHING: Counts = {
   quarantined: 0,
 };
 
-function countsOf(page: Page, { duplicates, refused }: PreparedPage, written: WriteResult): Counts {
-  const { inserted, updated, unchanged } = written;
-  const quarantined = refused.length + written.refused.length;
+function countsOf(
+  page: Page,
+  { duplicates, refused }: PreparedPage,
+  written: WriteResult,
+  known: number,
+): Counts {
+  const { inserted, updated } = written;
+  const unchanged = written.unchanged + known;
+  const quarantined = refused.length + written.refused.length - known;
   return { fetched: page.records.length, inserted, updated, unchanged, duplicates, quarantined };
 }
 
-/** What a page that was written settles, what is set aside of it, and the record of its keys. */
+/**
+ * What a page that was written settles, what is set aside of it, and the record of its keys. Returns how many records
+ * an earlier walk has set aside already: they are counted once, as those that have landed are.
+ */
 async function settlePage(
   tx: Transaction,
   { lease: { customerId }, run, stream, pass, page }: PageCommit,
   prepared: PreparedPage,
   written: WriteResult,
-): Promise<void> {
+): Promise<number> {
   const { passRunId, pagesDone, passWalk: walk } = pass;
   const refused = [...prepared.refused, ...written.refused];
   const aside = new Set(refused.map(({ index }) => index));
@@ -126,12 +139,13 @@ async function settlePage(
   const met = [...landed, ...refused.flatMap(({ key }) => key ?? [])];
   const { cursor } = page;
   const seen = { page: pagesDone, cursor, keys: landed, head: cursor === null ? prepared.keys : null };
-  const [isRecorded] = await Promise.all([
-    recordPage(tx, { passRunId, stream: stream.name, walk }, seen),
+  const owner = { customerId, runId: run.runId, stream: stream.name, passRunId };
+  const [, known, isRecorded] = await Promise.all([
     settleMet(tx, { customerId, stream: stream.name }, { landed, met }),
-    quarantine(tx.orm, { customerId, runId: run.runId, stream: stream.name }, evidence(page, refused)),
+    quarantine(tx.orm, owner, evidence(page, refused)),
+    recordPage(tx, { passRunId, stream: stream.name, walk }, seen),
   ]);
-  if (isRecorded) return;
+  if (isRecorded) return known;
   const circle = 'the pages run in a circle: a cursor came back that this pass has been at';
   throw walkError(stream.endpoint, circle);
 }

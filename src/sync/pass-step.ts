@@ -1,14 +1,17 @@
 /**
  * Where a pass stands with a page: within a walk, at its end, or looking at the first page once more. Calico's records may
  * come, go and change places while their pages are walked. What comes later is the next run's; but a record that went
- * from pages that were still to come to pages that were done was never met, and would be taken for one that is gone. So
- * after the last page of several the first is asked for again, and where it moved the pages are walked again. A walk of a
- * single page shows one moment of Calico's, and needs none of this.
+ * from pages that were still to come to pages that were done was never met. One that is known would be taken for gone, one
+ * that is new would be missed by a run that says it has everything. So after the last page of several the first is asked
+ * for again, and the pages are walked again where it moved, where what is known is missing, and where too much is new for
+ * anything to be missing: until two walks in a row saw the same. A walk of a single page shows one moment of Calico's, and
+ * needs none of this; a pass with a time window neither, for the next one reads the same again.
  */
 import type { Page } from '../calico/pages.ts';
 import type { Pass, Place } from '../db/checkpoints.ts';
 import type { Transaction } from '../db/client.ts';
-import { type Heads, readHeads } from '../db/passes.ts';
+import { type Heads, readHeads, sawTheSame } from '../db/passes.ts';
+import { countLiveRows } from '../db/removals.ts';
 import { type EndedPass, isAbsenceUnproven } from './removals.ts';
 
 /** Walks of one pass; a customer whose records move in each of them is read, and said to be moving. */
@@ -37,8 +40,30 @@ export async function stepOf(
   const { passRunId, stream, passWalk } = pass;
   if (!isSecondLook(pass, page) || page.nextCursor === null) return 'walk';
   const change = compareHeads(await readHeads(tx, { passRunId, stream, walk: passWalk - 1 }, keys));
-  if (change !== 'moved' && !(await isAbsenceUnproven(tx, ended))) return change;
+  if (change !== 'moved' && (await isProven(tx, ended, new Set(keys).size))) return change;
   return passWalk < MAX_WALKS ? 'walk' : 'moving';
+}
+
+/** Is the first page, which stands, enough to say that nothing was missed? What two walks in a row saw is believed. */
+async function isProven(tx: Transaction, ended: EndedPass, firstPage: number): Promise<boolean> {
+  const { passRunId, stream, passWalk } = ended.pass;
+  if (passWalk >= 2 && (await sawTheSame(tx, { passRunId, stream, walk: passWalk - 1 }))) return true;
+  return !(await isPresenceUnproven(tx, ended, firstPage)) && !(await isAbsenceUnproven(tx, ended));
+}
+
+/**
+ * Did the pass bring so much (the first load, a new provider) that nobody would notice what it missed: more new rows than
+ * the first page has records? Asked of the customer's rows, not of receipts, for any number of runs may have brought them.
+ * A first load with a provider down is not asked: it is partial, and the next pass reads everything again.
+ */
+async function isPresenceUnproven(tx: Transaction, ended: EndedPass, firstPage: number): Promise<boolean> {
+  const { customerId, isFirst, partial } = ended;
+  const { stream, passStartTime, passLiveRows, passPartial } = ended.pass;
+  if (passStartTime !== null) return false;
+  if (isFirst) return !partial && !passPartial;
+  // A pass that was begun by an earlier version did not count them.
+  if (passLiveRows === null) return false;
+  return (await countLiveRows(tx, { customerId, stream })) - passLiveRows > firstPage;
 }
 
 /** Where the pass goes on after a page; null: it is over. */

@@ -3,7 +3,6 @@ import { randomUUID } from 'node:crypto';
 import type { Pass } from '../db/checkpoints.ts';
 import type { Transaction } from '../db/client.ts';
 import { holdStaged, supersedeOpen } from '../db/held-removals.ts';
-import { sawTheSame } from '../db/passes.ts';
 import { isAnyMissing, noteRemovals, removeStagedRows, stageMissingRows } from '../db/removals.ts';
 import { type Receipt, type Run, readReceipts } from '../db/runs.ts';
 import { isAnyGone } from '../db/set-aside.ts';
@@ -12,6 +11,8 @@ export type EndedPass = {
   customerId: string;
   run: Pick<Run, 'runId' | 'restarted'>;
   pass: Pass;
+  /** Has a stream with times never been read whole? Then this pass reads everything, and so does the next unless this one is whole. */
+  isFirst: boolean;
   /** Was a provider missing from the refresh or from any page, the last included? */
   partial: boolean;
   /** Did records change places in every walk? */
@@ -52,16 +53,11 @@ export async function judgeRemovals(tx: Transaction, ended: EndedPass): Promise<
   return noteRemovals(tx.orm, runId, stream, { removed });
 }
 
-/**
- * Would rows or quarantined records be taken for gone, although one that changed its place meanwhile looks like them? What
- * two walks in a row saw is believed, where both saw the same. A pass of one page needs no proof: that is one moment of
- * Calico's.
- */
+/** Would rows or quarantined records be taken for gone, although one that changed its place meanwhile looks like them? */
 export async function isAbsenceUnproven(tx: Transaction, ended: EndedPass): Promise<boolean> {
   const { customerId, run, pass } = ended;
-  const { stream, passRunId, passWalk, passLiveRows } = pass;
+  const { stream, passRunId, passLiveRows } = pass;
   if (!hasReadAll(ended)) return false;
-  if (passWalk >= 2 && (await sawTheSame(tx, { passRunId, stream, walk: passWalk - 1 }))) return false;
   if (await isAnyGone(tx.orm, { customerId, runId: run.runId, stream })) return true;
   if (!passLiveRows || doubtsAbout(ended, await receiptOf(tx, ended)).length > 0) return false;
   return isAnyMissing(tx, { customerId, stream }, passRunId);

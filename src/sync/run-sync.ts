@@ -123,7 +123,9 @@ async function syncStream(turn: Turn, stream: Stream): Promise<Outcome | null> {
       if (!remedy) throw error;
       turn.log.warn({ err: error, remedy }, 'starting the pages over');
       await remember(turn, { restarted: [...turn.run.restarted, stream.name] });
-      pass = await startPass(turn, stream, remedy === 'restart_pages' ? pass.passStartTime : null);
+      // What the pages have brought so far is new to the pass all the same.
+      const { passStartTime, passLiveRows } = pass;
+      pass = await startPass(turn, stream, remedy === 'restart_pages' ? passStartTime : null, passLiveRows);
     }
   }
 }
@@ -225,12 +227,18 @@ function isWorthResuming({ deps, run }: Turn, stream: Stream, pass: Pass): boole
   return deps.now() - startedMs < deps.settings.syncIntervalMs;
 }
 
-async function startPass({ deps, lease, run }: Turn, stream: Stream, startTime: Date | null): Promise<Pass> {
+/** `before`: the rows that there were, where a pass that is given up had counted them. */
+async function startPass(
+  { deps, lease, run }: Turn,
+  stream: Stream,
+  startTime: Date | null,
+  before: number | null = null,
+): Promise<Pass> {
   return deps.db.transaction(async (tx) => {
     await holdLease(tx, lease);
     const mode = stream.hasWindow ? run.mode : 'full';
     const owner = { customerId: lease.customerId, stream: stream.name };
-    const liveRows = mode === 'full' ? await countLiveRows(tx, owner) : null;
+    const liveRows = startTime === null ? (before ?? (await countLiveRows(tx, owner))) : null;
     return beginPass(tx.orm, lease, stream.name, { runId: run.runId, mode, startTime, liveRows });
   });
 }

@@ -97,23 +97,21 @@ export async function removalsOf(
 }
 
 const FIRST = 'first page';
-const SECOND_LOOK = 'second look';
 
 /**
- * Fetched pages by endpoint and cursor, with how often each was asked for. The first page after a later one that was
- * answered is looked at again, to see whether it has moved: `… second look`.
+ * Fetched pages by endpoint, walk and cursor, with how often each was asked for. After a later page that was answered the
+ * first one is looked at again: `first page, look 2` begins the second walk, or finds that there need be none.
  */
 export function fetchesOf(world: World, customerId: string): Map<string, number> {
   const fetches = new Map<string, number>();
-  const before = new Map<string, { page: string; status: number | null }>();
+  const before = new Map<string, { walk: number; isLaterAnswered: boolean }>();
   for (const { endpoint, query, status } of world.sandbox.requestsFor({ customerId, method: 'GET' })) {
-    const last = before.get(endpoint);
-    const isAnswered = last?.status === 200;
-    const isSecondLook =
-      last && (last.page === SECOND_LOOK ? !isAnswered : last.page !== FIRST && isAnswered);
-    const page = query['cursor'] ?? (isSecondLook ? SECOND_LOOK : FIRST);
+    const last = before.get(endpoint) ?? { walk: 1, isLaterAnswered: false };
+    const cursor = query['cursor'];
+    const walk = cursor === undefined && last.isLaterAnswered ? last.walk + 1 : last.walk;
+    const page = `${cursor ?? FIRST}${walk === 1 ? '' : `, look ${walk}`}`;
     fetches.set(`${endpoint} ${page}`, (fetches.get(`${endpoint} ${page}`) ?? 0) + 1);
-    before.set(endpoint, { page, status });
+    before.set(endpoint, { walk, isLaterAnswered: cursor !== undefined && status === 200 });
   }
   return fetches;
 }

@@ -127,7 +127,11 @@ test('statements, round trips and WAL of a page: new, unchanged, with one change
 
   const fresh = { two: await sync('two'), three: await sync('three') };
   const first = difference(fresh.three, fresh.two);
-  expect(first).toMatchObject({ statements: [...EACH_PAGE, ...INSERTS].toSorted(), roundTrips: 4 });
+  // In the second walk of a first load nothing is new.
+  expect(first).toMatchObject({
+    statements: [...EACH_PAGE, ...EACH_PAGE, ...INSERTS].toSorted(),
+    roundTrips: 4 + 3,
+  });
 
   const same = { two: await least(() => sync('two')), three: await least(() => sync('three')) };
   const unchanged = difference(same.three, same.two);
@@ -141,7 +145,7 @@ test('statements, round trips and WAL of a page: new, unchanged, with one change
   });
 
   // 1,172 bytes a row, 17, and 1,330 to 1,385 for the changed one.
-  const [newRow, sameRow] = [first.walBytes / PAGE, unchanged.walBytes / PAGE];
+  const [newRow, sameRow] = [(first.walBytes - unchanged.walBytes) / PAGE, unchanged.walBytes / PAGE];
   expect(newRow).toBeLessThan(1_200);
   expect(sameRow).toBeLessThan(22);
   expect(one.walBytes).toBeLessThan(1_800);

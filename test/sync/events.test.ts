@@ -66,7 +66,8 @@ test('a refused refresh grant asks for a new sign-in; new tokens resume at the c
         reason: null,
         streams: {
           assets: { ...none, pages: 1, fetched: 0 },
-          transactions: { ...none, pages: 2, fetched: 3, inserted: 3 },
+          // Two pages, and the first load's second walk of three.
+          transactions: { ...none, pages: 5, fetched: 8, inserted: 3, unchanged: 5 },
         },
       },
     },

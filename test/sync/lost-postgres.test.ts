@@ -86,7 +86,7 @@ async function expectTheRest(world: World): Promise<void> {
   expect(Object.keys(await homesOf(world, 'alice'))).toHaveLength(5);
   const [run] = await runsOf(world, 'alice');
   expect(await receiptOf(world, run?.run_id ?? '', 'transactions')).toMatchObject({
-    pages: 3,
+    pages: 2 * 3,
     inserted: 5,
     balanced: true,
   });

@@ -43,6 +43,8 @@ type Known = {
   removed: Set<string>;
   ended: Set<string>;
   letters: Set<string>;
+  /** Was a run of its green already? */
+  wasGreen: boolean;
   latestMs: number;
 };
 
@@ -69,7 +71,7 @@ export function createOracle(pool: pg.Pool, calico: Calico): Oracle {
     const empty = { versions: new Map(), removed: new Set<string>(), ended: new Set<string>() };
     customers.set(customerId, {
       ...empty,
-      ...{ turns: new Set(), readSince: null, letters: new Set(), latestMs: 0 },
+      ...{ turns: new Set(), readSince: null, letters: new Set(), wasGreen: false, latestMs: 0 },
     });
   }
   const knownOf = (customerId: string): Known => {
@@ -130,6 +132,17 @@ export function createOracle(pool: pg.Pool, calico: Calico): Oracle {
     });
   }
 
+  /** What the first green run must have brought besides: whatever Calico had all the while, wherever it went meanwhile. */
+  function missedFaults(known: Known, items: readonly Item[], run: Run, rows: readonly Row[]): string[] {
+    if (run.status !== 'succeeded' || known.wasGreen) return [];
+    known.wasGreen = true;
+    const live = new Set(rows.filter(({ removed }) => !removed).map(({ stream, id }) => `${stream} ${id}`));
+    return items
+      .filter(({ state, thereSince }) => state !== 'gone' && thereSince < (known.readSince ?? 0))
+      .filter(({ stream, id }) => !live.has(`${stream} ${id}`))
+      .map(({ stream, id }) => `false green: ${stream} ${id} was there and was missed`);
+  }
+
   function letterFaults(known: Known, customerId: string, letters: readonly Letter[]): string[] {
     const causes = explained.get(customerId);
     return letters.flatMap(({ id, cause, reason }) => {
@@ -167,6 +180,7 @@ export function createOracle(pool: pg.Pool, calico: Calico): Oracle {
         tally[run.status] = (tally[run.status] ?? 0) + 1;
         if (run.status === 'failed') faults.push(`a receipt that does not hold: ${run.reason}`);
         faults.push(...greenFaults(known, customerId, run, rows));
+        faults.push(...missedFaults(known, items, run, rows));
         const isWhole = run.status === 'succeeded' || run.status === 'partial';
         if (isWhole) known.readSince = known.turns.size > 0 ? Math.min(...known.turns) : null;
       }

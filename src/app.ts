@@ -125,7 +125,7 @@ export async function startWorker(
     const tick = startTick({
       everyMs: tickMs,
       listDue: (limit) => db.run((orm) => listDueCustomers(orm, limit)),
-      enqueueMany: queue.enqueueMany,
+      queue,
       log,
     });
     const events = startEvents(config, db, log);

@@ -167,7 +167,7 @@ export async function endRun(
  * The customer's next start: its own place in the interval, by a hash of its id, so that starts are spread evenly
  * however they were added; at least half an interval from now.
  */
-function nextSlot(syncIntervalMs: number) {
+export function nextSlot(syncIntervalMs: number): SQL {
   const interval = sql`coalesce(extract(epoch FROM ${customers.syncInterval}), ${syncIntervalMs / 1000}::numeric)`;
   const place = sql`mod(abs(hashtextextended(${customers.customerId}, 0)::numeric), 1000000) / 1000000 * ${interval}`;
   const earliest = sql`(extract(epoch FROM now()) + ${interval} / 2)`;

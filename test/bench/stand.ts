@@ -151,7 +151,7 @@ function statOf(pid: number): { parent: number; cpu: number; ended: number } {
 }
 
 /** The postmaster, its children, and those that have ended: it waits for every one of them. */
-function cpuOfTree(postmaster: number): number {
+export function cpuOfTree(postmaster: number): number {
   for (;;) {
     const own = statOf(postmaster);
     const children = readdirSync('/proc').reduce(

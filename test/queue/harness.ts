@@ -127,7 +127,7 @@ export function customersByPostgres(count: number) {
 
 /** A tick ten times a second, until the test is finished. */
 export function tickOf(queue: TestQueue, listDue: () => Promise<string[]>) {
-  const tick = startTick({ everyMs: 100, listDue, enqueueMany: queue.sync.enqueueMany, log: queue.logs.log });
+  const tick = startTick({ everyMs: 100, listDue, queue: queue.sync, log: queue.logs.log });
   onTestFinished(() => tick.stop());
   return tick;
 }

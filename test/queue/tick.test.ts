@@ -4,14 +4,16 @@ import { startTick, type TickOptions } from '../../src/queue/tick.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { collectLogs } from './harness.ts';
 
-/** A tick whose pauses take no time, and a record of them. */
-function tickWith(options: Partial<TickOptions> & Pick<TickOptions, 'listDue'>) {
+type TestOptions = Partial<TickOptions & TickOptions['queue']> & Pick<TickOptions, 'listDue'>;
+
+/** A tick whose pauses take no time, and a record of them. Nobody waits in its queue. */
+function tickWith({ enqueueMany, counts = countsOf(0), ...options }: TestOptions) {
   const logs = collectLogs();
   const pauses: number[] = [];
   const enqueued: string[][] = [];
   const tick = startTick({
     everyMs: 1_000,
-    enqueueMany: async (ids) => void enqueued.push(ids),
+    queue: { enqueueMany: enqueueMany ?? (async (ids) => void enqueued.push([...ids])), counts },
     log: logs.log,
     sleep: (ms) => {
       pauses.push(ms);
@@ -23,6 +25,8 @@ function tickWith(options: Partial<TickOptions> & Pick<TickOptions, 'listDue'>) 
   return { tick, logs, pauses, enqueued };
 }
 
+const countsOf = (waiting: number) => async () => ({ waiting, active: 0, delayed: 0, failed: 0 });
+
 it('enqueues whoever is due, at once and then again and again', async () => {
   const { enqueued } = tickWith({ listDue: async (limit) => ['acme', String(limit)], limit: 7 });
   await waitFor(() => enqueued.length >= 3, { describe: 'three ticks' });
@@ -33,6 +37,39 @@ it('asks nothing of the queue when nobody is due', async () => {
   const { enqueued, pauses } = tickWith({ listDue: async () => [] });
   await waitFor(() => pauses.length >= 3, { describe: 'three ticks' });
   expect(enqueued).toEqual([]);
+});
+
+it('comes back sooner while it does not reach everybody', async () => {
+  let left = 5;
+  const { enqueued, pauses } = tickWith({
+    listDue: async (limit) =>
+      Array.from({ length: Math.min(limit, left--) }, (_, index) => `customer ${index}`),
+    limit: 3,
+    random: () => 0.5,
+  });
+  await waitFor(() => pauses.length >= 4, { describe: 'four ticks' });
+  expect(pauses.slice(0, 4)).toEqual([200, 200, 200, 1_000]);
+  expect(enqueued.slice(0, 4).map(({ length }) => length)).toEqual([3, 3, 3, 2]);
+});
+
+it('adds nobody while more are due than it lists and as many wait in the queue', async () => {
+  let waiting = 3;
+  let due = ['one', 'two', 'three'];
+  const { enqueued, pauses } = tickWith({
+    listDue: async () => due,
+    counts: async () => ({ ...(await countsOf(waiting)()), active: 10, delayed: 10 }),
+    limit: 3,
+  });
+  await waitFor(() => pauses.length >= 3, { describe: 'three ticks' });
+  expect(enqueued).toEqual([]);
+
+  waiting = 2;
+  await waitFor(() => enqueued.length > 0, { describe: 'the queue to be filled' });
+  expect(enqueued[0]).toEqual(due);
+
+  // Nobody else is due: one of them may be missing in the queue, however many wait there.
+  [waiting, due] = [3, ['one']];
+  await waitFor(() => enqueued.at(-1)?.length === 1, { describe: 'the last one' });
 });
 
 it('never overlaps with itself, however slow it is', async () => {
@@ -74,7 +111,7 @@ it('survives a database and a queue that fail, and says so once a streak', async
     },
     enqueueMany: async (ids) => {
       if (ticks <= 20) throw new Error('the queue is away');
-      enqueued.push(ids);
+      enqueued.push([...ids]);
     },
   });
   await waitFor(() => enqueued.length > 0, { describe: 'the tick to work again' });
@@ -90,7 +127,8 @@ it('stops at once while it pauses', async () => {
     ticks += 1;
     return [];
   };
-  const tick = startTick({ everyMs: 60_000, listDue, enqueueMany: async () => {}, log: logs.log });
+  const queue = { enqueueMany: async () => {}, counts: countsOf(0) };
+  const tick = startTick({ everyMs: 60_000, listDue, queue, log: logs.log });
   await waitFor(() => ticks === 1, { describe: 'the first tick' });
   await tick.stop(1_000);
   expect(logs.text()).toBe('');

@@ -41,7 +41,7 @@ export async function workToEnd(
     const due = await db.run((orm) => listDueCustomers(orm, 1_000));
     return due.filter((id) => id === customerId);
   };
-  const tick = startTick({ everyMs: TICK_MS, listDue, enqueueMany: queue.enqueueMany, log });
+  const tick = startTick({ everyMs: TICK_MS, listDue, queue, log });
   const look = async () => {
     const customer = await db.run((orm) => findCustomer(orm, customerId));
     const isSynced =

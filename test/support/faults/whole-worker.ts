@@ -48,7 +48,7 @@ export async function startWholeWorker(options: WholeWorkerOptions): Promise<Who
     },
   });
   const tick = startTick({
-    ...{ everyMs: TICK_MS, log, enqueueMany: queue.enqueueMany },
+    ...{ everyMs: TICK_MS, log, queue },
     listDue: (limit) => db.run((orm) => listDueCustomers(orm, limit)),
   });
   return {

@@ -15,7 +15,8 @@ import { generateData } from '../../src/sandbox/generate.ts';
 import { type Sandbox, startSandbox } from '../../src/sandbox/server.ts';
 import { findOrStartRedis } from '../support/servers.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { openStand, pathOf, workerSettings } from './stand.ts';
+import { workerSettings } from './installation.ts';
+import { NOBODY, openStand, pathOf } from './stand.ts';
 
 const CUSTOMERS = Number(process.argv[2] ?? 400);
 const PER_SECOND = Number(process.argv[3] ?? 20);
@@ -25,7 +26,7 @@ const YEAR_MS = 365 * 24 * 60 * 60_000;
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
-const stand = await openStand([]);
+const stand = await openStand(NOBODY);
 const redis = await findOrStartRedis();
 const databaseUrl = await stand.freshDatabase();
 const client = new pg.Client(databaseUrl);

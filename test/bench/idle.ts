@@ -9,14 +9,15 @@ import pg from 'pg';
 import { migrateQueue } from '../../src/queue/connection.ts';
 import { findOrStartRedis } from '../support/servers.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { measure, openStand, pathOf, workerSettings } from './stand.ts';
+import { workerSettings } from './installation.ts';
+import { measure, NOBODY, openStand, pathOf } from './stand.ts';
 
 const CUSTOMERS = Number(process.argv[2] ?? 100_000);
 const SECONDS = Number(process.argv[3] ?? 60);
 /** What starting costs, and Postgres's own after the customers were written, is over by then. */
 const SETTLE_MS = 15_000;
 
-const stand = await openStand([]);
+const stand = await openStand(NOBODY);
 const redis = await findOrStartRedis();
 const databaseUrl = await stand.freshDatabase();
 const client = new pg.Client(databaseUrl);
@@ -31,7 +32,7 @@ async function idle(name: string, settings: Record<string, string>): Promise<voi
     until: ({ rows }) => (rows[0]?.here ?? 0) > 0,
   });
   await sleep(SETTLE_MS);
-  const cost = await measure(stand, worker.pid ?? 0, async () => {
+  const cost = await measure(stand, [worker.pid ?? 0], async () => {
     await sleep(SECONDS * 1000);
     return SECONDS;
   });

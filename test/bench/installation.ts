@@ -41,13 +41,9 @@ export type Installation = {
 const YEAR_MS = 365 * 24 * 60 * 60_000;
 const LOOK_EVERY_MS = 50;
 
-/** On a migrated database. `settings`: what is not as a benchmark's worker has it; the queue is on the same Postgres. */
-export async function install(
-  databaseUrl: string,
-  sandbox: SandboxPlace,
-  changes: Readonly<Record<string, string>> = {},
-): Promise<Installation> {
-  const settings = {
+/** The settings of a worker, as anyone would set them; the queue is on the same Postgres. */
+export function workerSettings(databaseUrl: string, sandbox: SandboxPlace) {
+  return {
     DATABASE_URL: databaseUrl,
     QUEUE_URL: databaseUrl,
     QUEUE_PREFIX: 'bench',
@@ -59,8 +55,16 @@ export async function install(
     CALICO_RATE_LIMIT: '10000', // no limit of the API's is measured here
     CALICO_REFRESH_SETTLE_MS: '0',
     LOG_LEVEL: 'warn',
-    ...changes,
   };
+}
+
+/** On a migrated database. `changes`: what is not as a benchmark's worker has it. */
+export async function install(
+  databaseUrl: string,
+  sandbox: SandboxPlace,
+  changes: Readonly<Record<string, string>> = {},
+): Promise<Installation> {
+  const settings = { ...workerSettings(databaseUrl, sandbox), ...changes };
   const { credentials, queue: place } = readConfig(settings, 'credentials', 'queue');
   await migrateQueue(place.QUEUE_URL, place.QUEUE_PREFIX);
   const db = openDatabase({ url: databaseUrl, maxConnections: 1 });

@@ -32,6 +32,9 @@ export type Cost = {
 
 const PREFIX = 'bench';
 
+/** For a stand whose sandbox nobody asks. */
+export const NOBODY: SandboxSetup = { sizes: [], madeBefore: true, latencyMs: 0 };
+
 /** Postgres with its own defaults, as a server that keeps data has them: fsync, synchronous_commit and full_page_writes on. */
 export async function openStand(setup: SandboxSetup): Promise<Stand> {
   const postgres = await startEmbeddedPostgres({});

@@ -7,11 +7,11 @@ import pg from 'pg';
 import { parseExactJson } from '../../src/calico/json.ts';
 import { type Database, openDatabase } from '../../src/db/client.ts';
 import { TRANSACTION_KINDS } from '../../src/db/schema.ts';
-import { type TransactionRow, writeTransactions } from '../../src/db/transactions.ts';
+import { findTransactions, type TransactionRow, writeTransactions } from '../../src/db/transactions.ts';
 import { everyRecordOf } from '../../src/sandbox/data.ts';
 import { generateData } from '../../src/sandbox/generate.ts';
 import { normalizeTransaction } from '../../src/sync/normalize/transactions.ts';
-import { openStand } from './stand.ts';
+import { NOBODY, openStand } from './stand.ts';
 
 const ROWS = Number(process.argv[2] ?? 50_000);
 const PAGE = 100;
@@ -44,7 +44,10 @@ async function write(db: Database, rows: ReadonlyMap<string, TransactionRow[]>):
   for (let at = 0; at < ROWS / CUSTOMERS; at += PAGE) {
     for (const [customerId, all] of rows) {
       const owner = { customerId, runId: RUN_ID, passRunId: RUN_ID, walk: 0 };
-      await db.transaction((tx) => writeTransactions(tx, owner, all.slice(at, at + PAGE)));
+      const page = all.slice(at, at + PAGE);
+      await db.transaction(async (tx) =>
+        writeTransactions(tx, owner, page, await findTransactions(tx, customerId, page)),
+      );
     }
   }
 }
@@ -125,7 +128,7 @@ async function sizes(client: pg.Client): Promise<void> {
 
 const say = (text: string) => process.stdout.write(`${text}\n`);
 
-const stand = await openStand([]);
+const stand = await openStand(NOBODY);
 try {
   await measure(true);
   await measure(false);

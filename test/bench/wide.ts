@@ -16,7 +16,7 @@ import { QUEUE_NAME } from '../../src/queue/job.ts';
 import { startTick } from '../../src/queue/tick.ts';
 import { nodesOf, openPlanDoor } from '../support/plans.ts';
 import { findOrStartRedis } from '../support/servers.ts';
-import { cpuOfTree, openStand } from './stand.ts';
+import { cpuOfTree, NOBODY, openStand } from './stand.ts';
 
 const CUSTOMERS = Number(process.argv[2] ?? 100_000);
 const DUE = Number(process.argv[3] ?? 1_000);
@@ -25,7 +25,7 @@ const ROUNDS = 50;
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
-const stand = await openStand([]);
+const stand = await openStand(NOBODY);
 const redis = await findOrStartRedis();
 const databaseUrl = await stand.freshDatabase();
 const client = new pg.Client(databaseUrl);

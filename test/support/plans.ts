@@ -57,6 +57,7 @@ export async function openPlanDoor(
   const url = new URL(databaseUrl);
   url.hostname = '127.0.0.1';
   url.port = String((server.address() as AddressInfo).port);
+  url.searchParams.delete('host'); // of a Unix socket, which would be preferred
   const all = {
     session_preload_libraries: 'auto_explain',
     'auto_explain.log_min_duration': '0',

@@ -95,7 +95,7 @@ test('envelopes, refreshes and tokens too, and answers that are refused for it',
   ]);
 });
 
-test('what a page differs in is kept before the next page is asked for', async () => {
+test('what a page differs in is kept before the page after the next is asked for', async () => {
   const keptAt: number[] = [];
   const world = await createWorld({
     settings: { pageLimit: 1 },
@@ -108,9 +108,11 @@ test('what a page differs in is kept before the next page is asked for', async (
   world.data.add('transactions', 'alice', ...sends(3, (index) => ({ [`new${index}`]: 1 })));
   await world.addCustomer('alice');
   await world.sync('alice');
-  expect(keptAt, 'before each of three pages, the same again, and the last look at the first').toEqual([
-    ...[0, 1, 2, 3, 3, 3, 3],
-  ]);
+  // Of three pages, the same again, and the last look at the first; each next one is asked for while the one before is written.
+  expect(keptAt).toHaveLength(7);
+  for (const [page, kept] of keptAt.entries())
+    expect(kept, `page ${page}`).toBeGreaterThanOrEqual(Math.min(page, 4) - 1);
+  expect(keptAt.slice(3)).toEqual([3, 3, 3, 3]);
 });
 
 test('as many names as there are ids are a bounded number of rows, and none is uncounted', async () => {

@@ -1,6 +1,7 @@
 import { drizzle, type NodePgDatabase } from 'drizzle-orm/node-postgres';
 import pg from 'pg';
 import { toDatabaseError } from './errors.ts';
+import { announced, ending, type OnStatement, oneByOne, prepared } from './statements.ts';
 
 /** drizzle over a pool or over one connection's transaction. */
 export type Orm = NodePgDatabase<Record<string, never>>;
@@ -51,10 +52,6 @@ export type DatabaseOptions = {
   onStatement?: OnStatement;
 };
 
-/** `connection`: what the statement goes through, so that a test can break it there; `query` there is not announced. */
-type OnStatement = (moment: string, connection: Connection) => void | Promise<void>;
-export type Connection = { query(statement: string): Promise<unknown> };
-
 /** Opens a pool; connects at the first use. */
 export function openDatabase(options: DatabaseOptions): Database {
   const { url, maxConnections, idleInTransactionMs = 60_000, onIdleError, onStatement } = options;
@@ -72,7 +69,7 @@ export function openDatabase(options: DatabaseOptions): Database {
   });
   // pg's pool says that it has ended before its sockets have: what breaks then is of no interest.
   pool.on('error', (error) => pool.ending || onIdleError?.(toDatabaseError(error)));
-  const orm = drizzle(announced(pool, onStatement));
+  const orm = drizzle(announced(prepared(pool), onStatement));
 
   return {
     run: (work) => translated(() => work(orm)),
@@ -96,7 +93,8 @@ async function inTransaction<T>(
   { waitsForDisk = true }: TransactionOptions,
 ): Promise<T> {
   const connection = await pool.connect();
-  const { client, end } = ending(onStatement ? oneByOne(announced(connection, onStatement)) : connection);
+  const plain = prepared(connection);
+  const { client, end } = ending(onStatement ? oneByOne(announced(plain, onStatement)) : plain);
   let broken: Error | undefined;
   const onError = (error: Error) => {
     broken = error;
@@ -125,39 +123,6 @@ async function inTransaction<T>(
   }
 }
 
-/** The same connection until its transaction ends. What came later would be a transaction of its own. */
-function ending(connection: pg.PoolClient) {
-  let isOver = false;
-  const query = (...statement: Parameters<pg.PoolClient['query']>) =>
-    isOver ? Promise.reject(new Error('the transaction is over')) : connection.query(...statement);
-  return {
-    client: Object.create(connection, { query: { value: query } }) as pg.PoolClient,
-    end: (how: 'COMMIT' | 'ROLLBACK') => {
-      isOver = true;
-      return connection.query(how);
-    },
-  };
-}
-
-/** The same connection where each statement waits for the one before it, and after one that failed only a rollback is sent. */
-function oneByOne(connection: pg.PoolClient): pg.PoolClient {
-  let last: Promise<unknown> = Promise.resolve();
-  let failure: { error: unknown } | null = null;
-  const query = (statement: string | pg.QueryConfig, values?: unknown[]) => {
-    const send = () => {
-      if (nameOf(statement) === 'ROLLBACK') failure = null;
-      if (failure) throw failure.error;
-      return connection.query(statement, values);
-    };
-    const result = last.then(send);
-    last = result.catch((error: unknown) => {
-      failure = { error };
-    });
-    return result;
-  };
-  return Object.create(connection, { query: { value: query } });
-}
-
 /**
  * What succeeded keeps its savepoint until the transaction ends: releasing it would be one more round trip of the few
  * that an attempt has. Each has a name of its own, so that they nest.
@@ -170,27 +135,4 @@ async function withSavepoint<T>(client: pg.PoolClient, name: string, work: () =>
     await client.query(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`);
     throw error;
   }
-}
-
-/** The same connection where nobody listens; else one whose `query`, the only thing it is used for, says what it does. */
-function announced<Pooled extends pg.Pool | pg.PoolClient>(
-  connection: Pooled,
-  onStatement: OnStatement | undefined,
-): Pooled {
-  if (!onStatement) return connection;
-  const query = async (statement: string | pg.QueryConfig, values?: unknown[]) => {
-    const name = nameOf(statement);
-    await onStatement(`${name}:before`, connection);
-    const result = await connection.query(statement, values);
-    await onStatement(`${name}:after`, connection);
-    return result;
-  };
-  return Object.create(connection, { query: { value: query } });
-}
-
-/** A prepared statement's own name; else its verb and the first table of ours that it speaks of. */
-function nameOf(statement: string | pg.QueryConfig): string {
-  const { name, text } = typeof statement === 'string' ? { text: statement } : statement;
-  const [, verb = '', table] = /^\s*(\w+)(?:.*?"?calico"?\."?(\w+))?/s.exec(text) ?? [];
-  return name ?? (table ? `${verb} ${table}` : verb);
 }

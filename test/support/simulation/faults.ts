@@ -1,6 +1,6 @@
 /** What can go wrong at a gate, by name: Calico's answers and Postgres' refusals. The seed draws from these lists. */
 import type { Endpoint } from '../../../src/calico/contract.ts';
-import type { Connection } from '../../../src/db/client.ts';
+import type { Connection } from '../../../src/db/statements.ts';
 import type { FaultAnswer } from '../../../src/sandbox/faults.ts';
 
 export type ApiFault = {

@@ -5,7 +5,7 @@
  */
 import type { CalicoClient, Request } from '../../../src/calico/client.ts';
 import type { Limiter } from '../../../src/calico/limiter.ts';
-import type { Connection } from '../../../src/db/client.ts';
+import type { Connection } from '../../../src/db/statements.ts';
 import type { Draw } from '../../../src/sandbox/generate-random.ts';
 import type { Begin } from '../../../src/sync/ahead.ts';
 import { createFleet } from '../../../src/sync/fleet.ts';

@@ -118,7 +118,7 @@ async function ensureCluster(
       '--username=postgres',
       `--pwfile=${passwordFile}`,
       '--auth=scram-sha-256',
-      // They make a guess expensive, and each connection by 5 ms of CPU; nobody guesses 192 random bits.
+      // They make a guess expensive, and each connection; nobody guesses 192 random bits.
       '--set=scram_iterations=1',
       '--encoding=UTF8',
       '--locale=C',

@@ -75,8 +75,12 @@ test('a Redis that dies and comes back empty lets the syncs under way end, and t
   let endedWithout = 0;
   const deaths = async () => {
     for (let death = 1; death <= DEATHS; death++) {
-      await atRequest(1 + draw(60), redis.kill);
-      const before = await countEnded();
+      let before = 0;
+      // Counted while that request waits: its sync may be the only one under way, and end at once.
+      await atRequest(1 + draw(60), async () => {
+        await redis.kill();
+        before = await countEnded();
+      });
       const after = await waitFor(countEnded, {
         describe: `a sync to end without Redis (death ${death})`,
         until: (ended) => ended > before,

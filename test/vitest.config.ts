@@ -9,7 +9,7 @@ const summaryFile = process.env['TEST_SUMMARY_FILE'];
 /** Half a minute and more each, the longest first: where one of them began last, a core would have nothing to do for as long. */
 const LONG = [
   ...['simulation', 'crash-points', 'every-answer', 'demo', 'outage', 'sync-under-way', 'stopping', 'worker'],
-  ...['real-faults', 'real-signals', 'fair', 'postgres-restarts', 'moving-pages', 'removals'],
+  ...['moving-pages', 'removals'],
 ];
 
 class LongFirst extends BaseSequencer {
@@ -18,17 +18,12 @@ class LongFirst extends BaseSequencer {
       const rank = LONG.findIndex((name) => moduleId.endsWith(`/${name}.test.ts`));
       return rank < 0 ? LONG.length : rank;
     };
-    const groupOf = ({ project }: TestSpecification) => project.config.sequence.groupOrder;
     const sorted = await super.sort(files);
-    return sorted.toSorted((one, other) => groupOf(one) - groupOf(other) || rankOf(one) - rankOf(other));
+    return sorted.toSorted((one, other) => rankOf(one) - rankOf(other));
   }
 }
 
-/** Of time, in test/reliability: nobody else may be at work while they do. */
-const MEASURING = ['drift-cost', 'liveness', 'soak'].map((name) => `test/reliability/${name}.test.ts`);
-
 const root = fileURLToPath(new URL('..', import.meta.url));
-/** The run's own; files hear of the servers that it starts. */
 const run: InlineConfig = {
   globalSetup: ['test/support/global-setup.ts'],
   sequence: { sequencer: LongFirst },
@@ -56,23 +51,16 @@ const sample = {
   testTimeout: 120_000,
 };
 
-/** At full size: first what may share the machine, two that compute and one that waits, then the rest one by one. */
-const full = [
-  {
-    name: 'reliability',
-    include: ['test/reliability/**/*.test.ts'],
-    exclude: MEASURING,
-    maxWorkers: 3,
-    groupOrder: 1,
-  },
-  { name: 'measuring', include: MEASURING, maxWorkers: 1, groupOrder: 2 },
-].map(({ groupOrder, ...of }) => ({
-  root,
-  test: { ...files, ...of, isolate: true, testTimeout: 600_000, sequence: { groupOrder } },
-}));
+/** At full size, one file at a time: each wants both cores, and what measures time wants nobody beside it. */
+const full = {
+  include: ['test/reliability/**/*.test.ts'],
+  isolate: true,
+  maxWorkers: 1,
+  testTimeout: 1_200_000,
+};
 
 /** `npm test`; with `--mode reliability` what it has a sample of, at its full size. */
 export default defineConfig(({ mode }) => ({
   root,
-  test: mode === 'reliability' ? { ...run, projects: full } : { ...run, ...files, ...sample },
+  test: { ...run, ...files, ...(mode === 'reliability' ? full : sample) },
 }));

@@ -30,6 +30,8 @@ export type Item = {
   changedAt: number;
   /** The step since which Calico has had it, whatever became of its content, its time or its provider. */
   thereSince: number;
+  /** The steps at which it changed its place in the walk. */
+  moves: number[];
 };
 
 export type Calico = {
@@ -87,6 +89,7 @@ export function createCalico({ data, draw, customerIds, nowMs, restless }: Calic
       state: !isAnchor && draw(25) === 0 ? 'malformed' : 'there',
       changedAt: step,
       thereSince: step,
+      moves: [],
     };
     own.push(item);
     items.set(customerId, own);
@@ -134,7 +137,7 @@ export function createCalico({ data, draw, customerIds, nowMs, restless }: Calic
       }
       if (turn < 7 && stream === 'transactions') {
         const timeMs = draw(3) > 0 ? dodge(own, item) : item.timeMs + draw(3 * DAY_MS);
-        touch(customerId, item, step, { timeMs, version: item.version + 1 });
+        touch(customerId, item, step, { timeMs, version: item.version + 1, moves: [...item.moves, step] });
         return `${what} moves to another time`;
       }
       const kind = draw(2) === 0 ? pick(draw, KINDS) : item.kind;

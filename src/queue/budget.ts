@@ -19,6 +19,11 @@ const KEY = 'budget';
  * too much then, and Calico's 429 stops them all.
  */
 const SHARE_WITHOUT_STORE = 1 / 4;
+/**
+ * Until a store that did not answer is asked again. It may take a second to fail, and all requests of the process stand in
+ * line behind that one: asked each time, it left one request a second.
+ */
+const ASK_STORE_AGAIN_MS = 5_000;
 
 /** Opens the budget of `perSecond` requests; connects at the first use. */
 export function openBudget(options: {
@@ -31,15 +36,18 @@ export function openBudget(options: {
   const alone = windowFor(perSecond * SHARE_WITHOUT_STORE);
   const withoutStore = new RateLimiterMemory({ points: 1, duration: alone.everyUs / 1_000_000 });
   const outage = outageLog(log, `the budget of requests at ${connection.where}`);
+  let askStoreFromMs = 0;
 
   /** Milliseconds until it is worth asking again; 0: the request may be sent. */
   async function ask(): Promise<number> {
+    if (performance.now() < askStoreFromMs) return askOf(withoutStore);
     try {
       const waitMs = await askOf(store.limiter);
       outage.over();
       return waitMs;
     } catch (error) {
       outage.failed(error);
+      askStoreFromMs = performance.now() + ASK_STORE_AGAIN_MS;
       return askOf(withoutStore);
     }
   }

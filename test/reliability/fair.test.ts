@@ -27,7 +27,8 @@ describeOnOneQueue('one worker that syncs one customer at a time', (backend) => 
     expect(await receiptsIn(world)).toEqual(
       customerIds.map((customerId, index) => {
         const [status, count] = ['succeeded', sizeOf(index)];
-        return { customerId, status, fetched: count, rows: count, complete: true, balanced: true };
+        const fetched = index === 0 ? 2 * count : count; // its pages are walked twice
+        return { customerId, status, fetched, rows: count, complete: true, balanced: true };
       }),
     );
     const done = await doneBeforeTheLastOther(world, customerIds[0] ?? '');

@@ -69,12 +69,14 @@ function uniquePrefix(): string {
   return `queue_${randomBytes(4).toString('hex')}`;
 }
 
+/** At one instant, as FLUSHALL: a deduplication key that outlived its job would keep its customer out of the queue. */
+const UNLINK_ALL = `local keys = redis.call('KEYS', ARGV[1])
+for _, key in ipairs(keys) do redis.call('UNLINK', key) end`;
+
 async function unlinkAll(url: string, pattern: string): Promise<void> {
   const redis = new Redis(url);
   try {
-    for await (const keys of redis.scanStream({ match: pattern, count: 1_000 })) {
-      if (keys.length > 0) await redis.unlink(keys);
-    }
+    await redis.eval(UNLINK_ALL, 0, pattern);
   } finally {
     redis.disconnect();
   }

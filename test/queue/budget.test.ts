@@ -1,4 +1,6 @@
 /** Promise 10: one budget of requests for all processes, wherever the queue is. */
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { expect, it, onTestFinished } from 'vitest';
 import { type Budget, openBudget } from '../../src/queue/budget.ts';
 import { migrateQueue, openQueueConnection } from '../../src/queue/connection.ts';
@@ -73,5 +75,23 @@ describeOnBothQueues('the budget', (backend) => {
     expect(tookMs).toBeGreaterThan(4 * 50);
     expect(tookMs).toBeLessThan(5_000);
     expect(logs.count('failing')).toBe(1);
+  });
+
+  it('is asked once of a store that takes a while to fail, not by each request in line', async () => {
+    const silent = createServer().listen(0, '127.0.0.1');
+    const sockets = new Set<Socket>();
+    silent.on('connection', (socket) => sockets.add(socket.on('error', () => {})));
+    await once(silent, 'listening');
+    onTestFinished(() => {
+      for (const socket of sockets) socket.destroy();
+      silent.close();
+    });
+    const scheme = backend.kind === 'redis' ? 'redis' : 'postgres';
+    const url = `${scheme}://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+    const budget = open({ ...backend, url }, 400);
+    const failsAfterMs = await timed(() => budget.acquire(never));
+    const restMs = await timed(() => Promise.all(Array.from({ length: 10 }, () => budget.acquire(never))));
+    expect(failsAfterMs, 'it does take a while').toBeGreaterThan(500);
+    expect(restMs).toBeLessThan(2 * failsAfterMs);
   });
 });

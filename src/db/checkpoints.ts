@@ -26,16 +26,22 @@ export function isUnderWay(checkpoint: Checkpoint | null): checkpoint is Pass {
 }
 
 /**
- * Starts a pass at the first cursor; one that was under way is given up. `startTime` null: everything. `liveRows`: what
- * the customer had of the stream before it, where it reads everything.
+ * Starts a pass at the first cursor; what is under way at the `old` checkpoint is given up. `startTime` null: everything.
+ * `liveRows`: what the customer had of the stream before it, where it reads everything.
  */
 export async function beginPass(
   orm: Orm,
   lease: Lease,
-  stream: StreamName,
-  pass: { runId: string; mode: RunMode; startTime: Date | null; liveRows: number | null },
+  old: Checkpoint | null,
+  pass: {
+    stream: StreamName;
+    runId: string;
+    mode: RunMode;
+    startTime: Date | null;
+    liveRows: number | null;
+  },
 ): Promise<Pass> {
-  const old = await readCheckpoint(orm, lease.customerId, stream);
+  const { stream } = pass;
   if (isUnderWay(old)) await forgetPages(orm, old.passRunId, stream);
   const values = {
     cursor: null,

@@ -26,10 +26,16 @@ export async function openRun(
   lease: Lease,
   { fullSyncIntervalMs, syncIntervalMs }: { fullSyncIntervalMs: number; syncIntervalMs: number },
 ): Promise<Run> {
-  const [open] = await orm
-    .select()
-    .from(syncRuns)
-    .where(and(eq(syncRuns.customerId, lease.customerId), isOpen));
+  const { customerId } = lease;
+  // All that is to be known, in one round trip.
+  const [[open], asked, checkpoint] = await Promise.all([
+    orm
+      .select()
+      .from(syncRuns)
+      .where(and(eq(syncRuns.customerId, customerId), isOpen)),
+    readRequest(orm, customerId, fullSyncIntervalMs),
+    readCheckpoint(orm, customerId, 'transactions'),
+  ]);
   if (open?.status === 'waiting') {
     const [run] = await orm
       .update(syncRuns)
@@ -45,46 +51,30 @@ export async function openRun(
       .set({ status: 'abandoned', finishedAt: sql`now()`, reason })
       .where(isRun(open));
   }
-  const { isAskedFor, ...next } = await nextRun(orm, lease, open, fullSyncIntervalMs);
-  const [run] = await orm
-    .insert(syncRuns)
-    .values({
-      ...next,
-      customerId: lease.customerId,
-      epoch: lease.epoch,
-    })
-    .returning();
-  await orm
-    .update(customers)
-    .set({ requestedMode: null, requestedTrigger: null })
-    .where(eq(customers.customerId, lease.customerId));
+  const fullUnderWay = isUnderWay(checkpoint) && checkpoint.passMode === 'full';
+  const mustBeFull = asked?.mode === 'full' || asked?.fullIsDue || fullUnderWay || open?.mode === 'full';
+  const mode: RunMode = mustBeFull ? 'full' : 'incremental';
+  const trigger = asked?.trigger ?? (asked?.followUps ? 'follow_up' : 'schedule');
+  const [[run]] = await Promise.all([
+    orm.insert(syncRuns).values({ mode, trigger, customerId, epoch: lease.epoch }).returning(),
+    orm
+      .update(customers)
+      .set({ requestedMode: null, requestedTrigger: null })
+      .where(eq(customers.customerId, customerId)),
+  ]);
   // Whoever asked since that run began wants what there is now, not what it had read before.
-  return open && !isAskedFor ? takeOverStreams(orm, one(run), open, syncIntervalMs) : one(run);
+  return open && !asked?.trigger ? takeOverStreams(orm, one(run), open, syncIntervalMs) : one(run);
 }
 
-async function nextRun(
-  orm: Orm,
-  lease: Lease,
-  killed: Run | undefined,
-  fullEveryMs: number,
-): Promise<Pick<Run, 'mode' | 'trigger'> & { isAskedFor: boolean }> {
-  const fullIsDue = sql<boolean>`coalesce(${customers.lastFullAt} <= now() - make_interval(secs => ${fullEveryMs / 1000}), true)`;
-  const [asked] = await orm
-    .select({
-      mode: customers.requestedMode,
-      trigger: customers.requestedTrigger,
-      followUps: customers.followUps,
-      fullIsDue,
-    })
+/** What was asked of the customer's next run, and what its schedule says. */
+async function readRequest(orm: Orm, customerId: string, fullEveryMs: number) {
+  const { requestedMode: mode, requestedTrigger: trigger, followUps, lastFullAt } = customers;
+  const fullIsDue = sql<boolean>`coalesce(${lastFullAt} <= now() - make_interval(secs => ${fullEveryMs / 1000}), true)`;
+  const [row] = await orm
+    .select({ mode, trigger, followUps, fullIsDue })
     .from(customers)
-    .where(eq(customers.customerId, lease.customerId));
-  const checkpoint = await readCheckpoint(orm, lease.customerId, 'transactions');
-  const fullUnderWay = isUnderWay(checkpoint) && checkpoint.passMode === 'full';
-  const mustBeFull = asked?.mode === 'full' || asked?.fullIsDue || fullUnderWay || killed?.mode === 'full';
-  const mode: RunMode = mustBeFull ? 'full' : 'incremental';
-  const request = asked?.trigger ?? null;
-  const trigger = request ?? (asked?.followUps ? 'follow_up' : 'schedule');
-  return { mode, trigger, isAskedFor: request !== null };
+    .where(eq(customers.customerId, customerId));
+  return row;
 }
 
 /** Puts a run off: it holds no lease and no worker for `delayMs`, and goes on as the same run. */
@@ -102,16 +92,18 @@ export async function suspendRun(
   },
 ): Promise<void> {
   const { orm } = tx;
-  await holdLease(tx, lease);
   const { delayMs, ...state } = pause;
-  await orm
-    .update(syncRuns)
-    .set({ status: 'waiting', ...state })
-    .where(isRun(run));
-  await orm
-    .update(customers)
-    .set({ notBefore: sql`clock_timestamp() + make_interval(secs => ${delayMs / 1000})`, leaseUntil: null })
-    .where(eq(customers.customerId, lease.customerId));
+  await Promise.all([
+    holdLease(tx, lease),
+    orm
+      .update(syncRuns)
+      .set({ status: 'waiting', ...state })
+      .where(isRun(run)),
+    orm
+      .update(customers)
+      .set({ notBefore: sql`clock_timestamp() + make_interval(secs => ${delayMs / 1000})`, leaseUntil: null })
+      .where(eq(customers.customerId, lease.customerId)),
+  ]);
 }
 
 export type Ending = {
@@ -127,7 +119,7 @@ export type Ending = {
   moving?: boolean;
 };
 
-/** Ends a run and moves its customer's schedule: only here does `next_sync_at` move forward. */
+/** Ends a run and moves its customer's schedule, in one round trip: only here does `next_sync_at` move forward. */
 export async function endRun(
   tx: Transaction,
   lease: Lease,
@@ -136,14 +128,14 @@ export async function endRun(
   syncIntervalMs: number,
 ): Promise<void> {
   const { orm } = tx;
-  await holdLease(tx, lease);
-  await orm
+  const slot = nextSlot(syncIntervalMs);
+  const next = ending.followUp ? soonerThan(slot) : slot;
+  const held = holdLease(tx, lease);
+  const ended = orm
     .update(syncRuns)
     .set({ status: ending.status, reason: ending.reason, finishedAt: sql`now()`, waitingFor: null })
     .where(isRun(run));
-  const slot = nextSlot(syncIntervalMs);
-  const next = ending.followUp ? soonerThan(slot) : slot;
-  await orm
+  const moved = orm
     .update(customers)
     .set({
       leaseUntil: null,
@@ -158,6 +150,7 @@ export async function endRun(
       ...(ending.stop ? { status: ending.stop, statusReason: ending.reason } : {}),
     })
     .where(eq(customers.customerId, lease.customerId));
+  await Promise.all([held, ended, moved]);
   if (ending.stop !== 'reauth_required') return;
   const data = { customer_id: lease.customerId, run_id: run.runId, reason: ending.reason };
   await announce(orm, { type: 'customer.reauth_required', data });

@@ -185,9 +185,11 @@ async function remember(
 ): Promise<void> {
   const { deps, lease, run } = turn;
   await deps.db.transaction(async (tx) => {
-    await holdLease(tx, lease);
-    await markProvidersDown(tx.orm, lease.customerId, down);
-    await noteInRun(tx.orm, run, done);
+    await Promise.all([
+      holdLease(tx, lease),
+      markProvidersDown(tx.orm, lease.customerId, down),
+      noteInRun(tx.orm, run, done),
+    ]);
   });
   turn.run = { ...run, ...done };
 }
@@ -235,11 +237,14 @@ async function startPass(
   before: number | null = null,
 ): Promise<Pass> {
   return deps.db.transaction(async (tx) => {
-    await holdLease(tx, lease);
     const mode = stream.hasWindow ? run.mode : 'full';
     const owner = { customerId: lease.customerId, stream: stream.name };
-    const liveRows = startTime === null ? (before ?? (await countLiveRows(tx, owner))) : null;
-    return beginPass(tx.orm, lease, stream.name, { runId: run.runId, mode, startTime, liveRows });
+    const [, liveRows, old] = await Promise.all([
+      holdLease(tx, lease),
+      startTime === null ? (before ?? countLiveRows(tx, owner)) : null,
+      readCheckpoint(tx.orm, lease.customerId, stream.name),
+    ]);
+    return beginPass(tx.orm, lease, old, { ...owner, runId: run.runId, mode, startTime, liveRows });
   });
 }
 
@@ -266,12 +271,14 @@ async function finish(turn: Turn): Promise<Outcome> {
     const { orm } = tx;
     const receipts = await readReceipts(orm, runId);
     const judged = judge({ receipts, expected: STREAMS.map(({ name }) => name), providersDown });
-    await endRun(tx, lease, run, judged, deps.settings.syncIntervalMs);
     // One that is not named may be any of them.
-    if (judged.complete && !providersDown.includes(UNNAMED))
-      await markProvidersUp(orm, lease.customerId, providersDown);
-    await announce(orm, ...completionOf(run, judged, receipts));
-    if (judged.complete) await resolveDeadLetters(orm, lease.customerId);
+    const isUp = judged.complete && !providersDown.includes(UNNAMED);
+    await Promise.all([
+      endRun(tx, lease, run, judged, deps.settings.syncIntervalMs),
+      isUp && markProvidersUp(orm, lease.customerId, providersDown),
+      announce(orm, ...completionOf(run, judged, receipts)),
+      judged.complete && resolveDeadLetters(orm, lease.customerId),
+    ]);
     return judged;
   });
   turn.log.info({ status: ending.status, reason: ending.reason, mode: run.mode }, 'sync ended');

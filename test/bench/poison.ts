@@ -91,11 +91,8 @@ async function pass(db: Database, kind: Kind, apiUrl: string): Promise<number> {
     const lease = await acquireLease(orm, customerId, 600_000);
     if (!lease) throw new Error('no lease');
     const run = await openRun(orm, lease, { fullSyncIntervalMs: 1, syncIntervalMs: 1 });
-    return {
-      lease,
-      run,
-      first: await beginPass(orm, lease, 'transactions', { ...run, startTime: null, liveRows: null }),
-    };
+    const pass = { ...run, stream: 'transactions', startTime: null, liveRows: null } as const;
+    return { lease, run, first: await beginPass(orm, lease, null, pass) };
   });
   const sum = { landed: 0, quarantined: 0 };
   const began = performance.now();

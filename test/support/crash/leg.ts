@@ -12,13 +12,27 @@ import type { SyncProcessSpec } from '../sync-process.ts';
 /** Told of every moment before and after an effect on the outside; what it returns is awaited. */
 export type OnEffect = (moment: string) => Promise<void>;
 
+/**
+ * Tells of each moment between two effects once: where one ends and another begins next, nothing happens outside, and dying
+ * at either is the same.
+ */
+function betweenEffects(onMoment: OnEffect): OnEffect {
+  let isBetween = false;
+  return async (moment) => {
+    const wasBetween = isBetween;
+    isBetween = moment.endsWith(':after');
+    if (!wasBetween || isBetween) await onMoment(moment);
+  };
+}
+
 export type SyncSpec = Omit<SyncProcessSpec, 'customerId'>;
 
 /** What a sync needs, on connections of its own. */
 export function openSyncDeps(
   spec: SyncSpec,
-  onEffect?: OnEffect,
+  onMoment?: OnEffect,
 ): { deps: SyncDeps; close(): Promise<void> } {
+  const onEffect = onMoment && betweenEffects(onMoment);
   const onStatement = onEffect && ((moment: string) => onEffect(`statement ${moment}`));
   const db = openDatabase({ url: spec.databaseUrl, maxConnections: 2, ...(onStatement && { onStatement }) });
   const client = createCalicoClient({ ...spec, timeoutMs: 30_000, maxBodyBytes: 1 << 24, now: Date.now });

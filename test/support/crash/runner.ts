@@ -196,20 +196,19 @@ async function liveUndisturbed(
 ): Promise<Undisturbed[]> {
   const customerId = 'undisturbed';
   await world.addCustomer(customerId);
-  let moments: string[] = [];
-  const { deps, close } = openSyncDeps(spec, async (moment) => void moments.push(moment));
   const legs: Undisturbed[] = [];
   for (const leg of HISTORY) {
-    moments = [];
+    const moments: string[] = [];
+    const { deps, close } = openSyncDeps(spec, async (moment) => void moments.push(moment));
     const fault = await startLeg(world, leg, customerId);
     await syncToEnd(deps, spec.databaseUrl, customerId);
+    await close();
     fault?.remove();
     const digest =
       (await digestsOf(world, [customerId], { removals: leg.calm ?? false })).get(customerId) ?? [];
     const gains = (await gainsOf(world, [customerId])).get(customerId) ?? '';
     legs.push({ leg, moments, digest, gains, fetchedAgain: takeAgain(customerId) });
   }
-  await close();
   return legs;
 }
 

@@ -1,15 +1,14 @@
 /** The simulation in a test file: as many databases as lanes, and what every run of it is held against. */
-import { availableParallelism } from 'node:os';
 import { expect, onTestFinished } from 'vitest';
 import { createTestDatabase } from '../database.ts';
 import { type Played, playSeeds } from './play.ts';
 
-/** A process each: while it waits, its Postgres computes. More would only warm up once more. */
-const LANES = availableParallelism();
-
-/** Plays seeds and expects that each keeps every promise; the message has the commands to play again those that do not. */
-export async function expectSeedsToHold(first: number, seeds: number): Promise<Played> {
-  const databases = await Promise.all(Array.from({ length: LANES }, () => createTestDatabase()));
+/**
+ * Plays seeds and expects that each keeps every promise; the message has the commands to play again those that do not.
+ * `lanes`: processes that share them; each has to warm up, for some fifty seeds.
+ */
+export async function expectSeedsToHold(first: number, seeds: number, lanes: number): Promise<Played> {
+  const databases = await Promise.all(Array.from({ length: lanes }, () => createTestDatabase()));
   onTestFinished(async () => {
     for (const database of databases) await database.close();
   });

@@ -58,6 +58,7 @@ async function begin(stage: Stage, seed: number): Promise<Life> {
     ...{
       step: 1,
       turns: 0,
+      isCalm: false,
       faultsLeft: MOST_FAULTS,
       last: null,
       ups: new Map(),

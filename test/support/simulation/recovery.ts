@@ -2,7 +2,7 @@
 import { requestSync, resumeCustomer } from '../../../src/db/customers.ts';
 import { giveCredentials, turnProvider } from './happenings.ts';
 import { type Life, note } from './state.ts';
-import { engage, goOn } from './turns.ts';
+import { engage } from './turns.ts';
 
 /** Turns after which everybody must be at rest: a customer has no more than 8 tries at anything. */
 const MOST_TURNS = 80;
@@ -13,6 +13,7 @@ export async function recovery(life: Life): Promise<void> {
   note(life, 'all is well');
   life.plan = { ...plan, workers: 1 };
   life.turns = 0;
+  life.isCalm = true;
   queue.heal();
   for (const customerId of calico.customerIds) {
     if (calico.isDown(customerId)) turnProvider(life, customerId);
@@ -51,10 +52,9 @@ async function notActive({ stage }: Life): Promise<string[]> {
 
 /** Until nobody is due for what was under way: whoever is not, waits for a time, and the clock is set to it. */
 async function untilAtRest(life: Life): Promise<void> {
-  const { stage, scheduler, draws } = life;
+  const { stage } = life;
   while (life.turns < MOST_TURNS) {
     await engage(life, 100);
-    while (scheduler.actors().length > 0) await goOn(life, () => ({ do: 'go' }), draws.schedule);
     const { rows } = await stage.pool.query<{ due_ms: number | null }>({
       name: 'next_due',
       text: `SELECT (extract(epoch FROM min(greatest(next_sync_at, not_before, lease_until,

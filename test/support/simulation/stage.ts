@@ -26,7 +26,7 @@ export type Stage = {
   sandbox: Sandbox;
   clock: SimulatedClock;
   slots: readonly Slot[];
-  /** Nobody stops its statements. */
+  /** Nobody stops its statements: for a worker that nothing happens to, and for what happens beside the workers. */
   db: Database;
   /** The simulation's own looks and changes. */
   pool: pg.Pool;
@@ -71,7 +71,7 @@ export async function openStage(databaseUrl: string): Promise<Stage> {
     const db = openDatabase({ url: databaseUrl, maxConnections: 3, onStatement });
     return Object.assign(slot, { db });
   });
-  const db = openDatabase({ url: databaseUrl, maxConnections: 1 });
+  const db = openDatabase({ url: databaseUrl, maxConnections: 3 });
   const logged: string[] = [];
   const clientWith = (timeoutMs: number) => {
     const { apiUrl, authUrl } = sandbox;

@@ -26,6 +26,8 @@ export type Life = {
   /** Rises with each change at Calico and each turn: tells which came first. */
   step: number;
   turns: number;
+  /** Is all trouble over? */
+  isCalm: boolean;
   /** How much may still go wrong. */
   faultsLeft: number;
   /** Who went on last. */

@@ -5,7 +5,7 @@ import { API_ENDPOINTS, apiFault, apiFaultsAt, POSTGRES_FAULTS } from './faults.
 import type { Actor, Order } from './scheduler.ts';
 import type { Slot } from './stage.ts';
 import { count, type Life, note } from './state.ts';
-import { LEASE_MS, takeTurn } from './worker.ts';
+import { LEASE_MS, takeCalmTurn, takeTurn } from './worker.ts';
 
 /** Ticks and gives jobs to workers that have none, with a chance of so many in a hundred each. */
 export async function engage(life: Life, chance: number): Promise<void> {
@@ -41,7 +41,7 @@ async function startTurn(life: Life, slot: Slot, customerId: string): Promise<vo
   const { faultsLeft } = life;
   const beganMs = stage.clock.now();
   await scheduler.start(slot.name, customerId, async (actor) => {
-    const outcome = await takeTurn(options, actor);
+    const outcome = await (life.isCalm ? takeCalmTurn : takeTurn)(options, actor);
     const isDisturbed = life.faultsLeft < faultsLeft || life.operated.has(customerId);
     if (outcome?.kind === 'fenced' && !isDisturbed && stage.clock.now() < beganMs + LEASE_MS)
       life.faults.push(`${customerId}: a second worker was let in while the first had the lease`);

@@ -5,9 +5,10 @@
  */
 import type { CalicoClient, Request } from '../../../src/calico/client.ts';
 import type { Limiter } from '../../../src/calico/limiter.ts';
+import type { Database } from '../../../src/db/client.ts';
 import type { Connection } from '../../../src/db/statements.ts';
 import type { Draw } from '../../../src/sandbox/generate-random.ts';
-import type { Begin } from '../../../src/sync/ahead.ts';
+import { type Begin, beginAhead } from '../../../src/sync/ahead.ts';
 import { createFleet } from '../../../src/sync/fleet.ts';
 import type { Outcome } from '../../../src/sync/outcome.ts';
 import { runSync } from '../../../src/sync/run-sync.ts';
@@ -57,26 +58,34 @@ export type WorkerOptions = {
 
 /** One turn of a customer's sync at this slot; null where the worker was killed. */
 export async function takeTurn(options: WorkerOptions, actor: Actor): Promise<Outcome | null> {
-  const { stage, slot, draw, settings } = options;
   const stopping = new AbortController();
   const gates: Gates = { ...options, actor, stopping, open: new Set() };
-  const random = () => draw(2 ** 32) / 2 ** 32;
-  const { now } = stage.clock;
-  const deps: SyncDeps = {
-    ...{ db: slot.db, client: gatedClient(gates, options.onApiFault), now, random },
-    settings: { ...SETTINGS, ...settings },
-    begin: firstOrLast(draw),
-    ...{ keys: stage.keys, log: stage.log },
-    oauth: { clientId: stage.sandbox.clientId, clientSecret: stage.sandbox.clientSecret },
-    fleet: createFleet({
-      ...{ db: slot.db, limiter: UNLIMITED, log: stage.log, now, random },
-      maxWaitMs: SETTINGS.maxWaitMs,
-    }),
-  };
+  const client = gatedClient(gates, options.onApiFault);
+  const deps = depsOf(options, options.slot.db, client, firstOrLast(options.draw));
   return atGates(gates, async () => {
     const outcome = await runSync(deps, actor.customerId, stopping.signal);
     return actor.dead ? null : outcome;
   });
+}
+
+/** The same without gates, as a real worker's: for when nobody else moves and nothing goes wrong. */
+export function takeCalmTurn(options: WorkerOptions, { customerId }: Actor): Promise<Outcome> {
+  const { db, client } = options.stage;
+  return runSync(depsOf(options, db, client, beginAhead), customerId, new AbortController().signal);
+}
+
+function depsOf(options: WorkerOptions, db: Database, client: CalicoClient, begin: Begin): SyncDeps {
+  const { stage, draw, settings } = options;
+  const { keys, log, sandbox } = stage;
+  const { now } = stage.clock;
+  const random = () => draw(2 ** 32) / 2 ** 32;
+  const { maxWaitMs } = SETTINGS;
+  return {
+    ...{ db, client, begin, keys, log, now, random },
+    settings: { ...SETTINGS, ...settings },
+    oauth: { clientId: sandbox.clientId, clientSecret: sandbox.clientSecret },
+    fleet: createFleet({ db, limiter: UNLIMITED, log, now, random, maxWaitMs }),
+  };
 }
 
 /** One step after the other: what is begun is done first, or when its result is needed. */

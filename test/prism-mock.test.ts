@@ -2,7 +2,7 @@
 import { test } from 'vitest';
 import { syncRandomPages } from './support/prism-pages.ts';
 
-const PAGES = 250;
+const PAGES = 100;
 
 test(`${PAGES} pages of random data: what can be stored lands, the rest is quarantined, the worker stays up`, () =>
   syncRandomPages(PAGES));

@@ -9,7 +9,7 @@ const summaryFile = process.env['TEST_SUMMARY_FILE'];
 /** Half a minute and more each, the longest first: where one of them began last, a core would have nothing to do for as long. */
 const LONG = [
   ...['simulation', 'crash-points', 'every-answer', 'demo', 'outage', 'sync-under-way', 'stopping', 'worker'],
-  ...['moving-pages', 'removals'],
+  ...['removals', 'moving-pages'],
 ];
 
 class LongFirst extends BaseSequencer {
@@ -51,16 +51,35 @@ const sample = {
   testTimeout: 120_000,
 };
 
-/** At full size, one file at a time: each wants both cores, and what measures time wants nobody beside it. */
+const filesOf = (tests: readonly string[]) => tests.map((test) => `test/reliability/${test}.test.ts`);
+/** They compute and have no clock to keep. */
+const COMPUTING = filesOf([
+  ...['simulation', 'crash-points', 'removals', 'moving-pages', 'prism-mock', 'poison'],
+]);
+/** They wait more than they compute, for servers of their own. */
+const WAITING = filesOf(['real-signals', 'real-faults', 'postgres-restarts', 'full-postgres']);
+
+/** Files that run beside each other in no more processes than that, after the groups before it. */
+const group = (order: number, maxWorkers: number, test: InlineConfig) => ({
+  root,
+  test: {
+    ...{ ...files, ...test, maxWorkers },
+    ...{ name: `${order}`, isolate: true, testTimeout: 1_200_000 },
+    sequence: { groupOrder: order, sequencer: LongFirst },
+  },
+});
+
+/** At full size. What is in neither list measures time, and wants nobody beside it. */
 const full = {
-  include: ['test/reliability/**/*.test.ts'],
-  isolate: true,
-  maxWorkers: 1,
-  testTimeout: 1_200_000,
+  projects: [
+    group(1, 2, { include: COMPUTING }),
+    group(2, 2, { include: WAITING }),
+    group(3, 1, { include: ['test/reliability/**/*.test.ts'], exclude: [...COMPUTING, ...WAITING] }),
+  ],
 };
 
 /** `npm test`; with `--mode reliability` what it has a sample of, at its full size. */
 export default defineConfig(({ mode }) => ({
   root,
-  test: { ...run, ...files, ...(mode === 'reliability' ? full : sample) },
+  test: { ...run, ...(mode === 'reliability' ? full : { ...files, ...sample }) },
 }));

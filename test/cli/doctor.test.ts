@@ -112,7 +112,8 @@ it('finds what is stopped, overdue, set aside, closed or unknown, and shows each
   expect(after('warning contract')[0]).toBe(
     'warning contract 2 differences found so far, 1 of which can refuse records',
   );
-  expect(lines.slice(-6)).toEqual([
+  const sinceNow = (line: string) => line.replaceAll(/\b\d+ s ago\b/g, 'now');
+  expect(lines.slice(-6).map(sinceNow)).toEqual([
     'endpoint differs where times first seen last seen',
     'assets unknown field data.assets[].apy 1,200 now now',
     '"3"',

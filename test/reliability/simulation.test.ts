@@ -1,4 +1,5 @@
 /** 2,000 seeds of the simulation; `npm test` runs a sample (test/sync/simulation.test.ts), `npm run simulate` any number. */
+import { availableParallelism } from 'node:os';
 import { expect, test } from 'vitest';
 import { reportFigures } from '../support/figures.ts';
 import { expectSeedsToHold } from '../support/simulation/lanes.ts';
@@ -6,7 +7,7 @@ import { expectSeedsToHold } from '../support/simulation/lanes.ts';
 const SEEDS = 2_000;
 
 test(`${SEEDS} seeds: nothing lost, doubled, stale, falsely green or removed, nobody stuck`, async () => {
-  const { tally } = await expectSeedsToHold(1, SEEDS);
+  const { tally } = await expectSeedsToHold(1, SEEDS, availableParallelism());
   const happened = Object.entries(tally).map(([what, times]) => `${times} ${what}`);
   process.stdout.write(`${SEEDS} seeds: ${happened.toSorted().join(', ')}\n`);
   const rare = [

@@ -2,8 +2,13 @@ import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { inject } from 'vitest';
 import { asAdmin, cloneTemplate, urlOfDatabase } from './database-template.ts';
+import { waitFor } from './wait-for.ts';
+
+/** What `pool` calls itself. */
+const OWN_NAME = 'calico-sync test';
 
 export interface TestDatabase {
+  name: string;
   url: string;
   /** For the test's own looks and changes; what is tested gets the `url`. */
   pool: pg.Pool;
@@ -21,9 +26,10 @@ export function nameTestDatabase(): { name: string; url: string } {
 export async function createTestDatabase({ name, url } = nameTestDatabase()): Promise<TestDatabase> {
   const server = inject('postgresUrl');
   await cloneInTime(server, name);
-  const pool = new pg.Pool({ connectionString: url, application_name: 'calico-sync test' });
+  const pool = new pg.Pool({ connectionString: url, application_name: OWN_NAME });
   pool.on('error', () => {}); // tests end connections on purpose; whoever queries next sees it
   return {
+    name,
     url,
     pool,
     close: async () => {
@@ -52,6 +58,21 @@ async function dropDatabase(server: string, name: string): Promise<void> {
   } catch (error) {
     throw isInUse(error) ? await leak(server, name) : error;
   }
+}
+
+/** Rejects if anybody but the test's own pool is still connected after the time that a connection takes to close. */
+export async function expectNobodyConnected({ name, pool }: TestDatabase): Promise<void> {
+  const count = async () => {
+    const { rows } = await pool.query(
+      'SELECT FROM pg_stat_activity WHERE datname = $1 AND application_name <> $2',
+      [name, OWN_NAME],
+    );
+    return rows.length;
+  };
+  const isLeft = waitFor(count, { describe: 'connections to end', timeoutMs: 5_000, until: (n) => n === 0 });
+  await isLeft.catch(async () => {
+    throw await leak(inject('postgresUrl'), name);
+  });
 }
 
 async function leak(server: string, name: string): Promise<Error> {

@@ -1,5 +1,5 @@
 /** Runs in each test file, also in one whose process has run others before and has their modules still. */
 import { afterAll } from 'vitest';
-import { closeIdleDatabases } from './shared-database.ts';
+import { releaseDatabases } from './shared-database.ts';
 
-afterAll(closeIdleDatabases);
+afterAll(releaseDatabases);

@@ -1,6 +1,7 @@
 /** What tests look at in Postgres. */
 import type { Receipt, Run } from '../../src/db/runs.ts';
 import { TRANSACTION_KINDS } from '../../src/db/schema.ts';
+import { waitFor } from './wait-for.ts';
 import type { World } from './world.ts';
 
 export const DATA_TABLES = [
@@ -151,4 +152,17 @@ export async function deadLettersOf(world: World, customerId: string): Promise<o
   return world.rows('SELECT * FROM calico.dead_letters WHERE customer_id = $1 ORDER BY created_at', [
     customerId,
   ]);
+}
+
+/** Until a page of a customer's transactions is committed: the next one is asked for before that. */
+export async function untilPageLanded(world: Pick<World, 'rows'>, customerId: string): Promise<void> {
+  await waitFor(
+    () =>
+      world.rows(
+        `SELECT FROM calico.sync_run_streams JOIN calico.sync_runs USING (run_id)
+         WHERE customer_id = $1 AND stream = 'transactions' AND pages > 0`,
+        [customerId],
+      ),
+    { describe: `a page of ${customerId} to be committed`, until: ({ length }) => length > 0 },
+  );
 }

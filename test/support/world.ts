@@ -74,9 +74,11 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
   const data = createMemoryData();
   const now = options.now ?? Date.now;
   const sandbox = await startSandbox({ data, now, ...options.sandbox });
-  const database =
-    options.database ?? (options.ownDatabase ? await createTestDatabase() : await borrowDatabase());
-  const db = openDatabase({ url: database.url, maxConnections: 6 });
+  const own = options.database ?? (options.ownDatabase ? await createTestDatabase() : null);
+  const database = own
+    ? { ...own, db: openDatabase({ url: own.url, maxConnections: 6 }) }
+    : await borrowDatabase();
+  const { db } = database;
   const logged: string[] = [];
   const log: Logger = pino({ level: 'trace' }, { write: (line: string) => void logged.push(line) });
   const deps: SyncDeps = {
@@ -96,15 +98,16 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     now,
     random: options.random ?? Math.random,
     fleet: createFleet({
-      ...{ db, log, now, limiter: UNLIMITED, lookEveryMs: 0 },
+      ...{ db, log, now, limiter: UNLIMITED },
       random: options.random ?? Math.random,
       maxWaitMs: options.settings?.maxWaitMs ?? SETTINGS.maxWaitMs,
     }),
   };
   onTestFinished(async () => {
     await sandbox.close();
+    if (!own) return giveBackDatabase(database);
     await db.close();
-    if (!options.database) await (options.ownDatabase ? database.close() : giveBackDatabase(database));
+    if (!options.database) await own.close();
   });
 
   const rows: World['rows'] = async (text, values = []) => (await database.pool.query(text, values)).rows;

@@ -131,24 +131,16 @@ test('as many names as there are ids are a bounded number of rows, and none is u
 
   const rows = await driftOf(world);
   expect(rows).toHaveLength(MOST_DRIFTS + 1);
-  expect(rows[0]).toEqual({
-    endpoint: 'assets',
-    path: '',
-    kind: 'more',
-    detail: '',
-    sample: null,
-    count: String(2 * 250), // in a first load's two walks
-  });
+  expect(rows[0]).toMatchObject({ endpoint: 'assets', path: '', kind: 'more', detail: '', sample: null });
+  const total = (some: typeof rows) => some.reduce((sum, { count }) => sum + Number(count), 0);
+  // A first load's two walks, and the last look at the first page. Which name has a row is up to how many pages are noted together.
+  expect(total(rows)).toBe(7 * 150);
   await world.rows('UPDATE calico.customers SET last_full_at = NULL');
   await world.makeDue('alice');
   await world.sync('alice');
   const again = await driftOf(world);
   expect(again).toHaveLength(MOST_DRIFTS + 1);
-  // Another walk, and the last look at the first page.
-  const half = (count: string) => Math.ceil(Number(count) / 2);
-  expect(again.map(({ count }) => count)).toEqual(
-    rows.map(({ count }) => String(Number(count) + half(count))),
-  );
+  expect(total(again) - total(rows)).toBe(4 * 150);
 });
 
 test('a page without drift makes no statement for it, and one whose drift cannot be kept lands all the same', async () => {

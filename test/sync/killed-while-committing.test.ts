@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { createGate, nth } from '../support/gate.ts';
 import { type SyncProcess, startSyncProcess } from '../support/killable-sync.ts';
-import { dataOf, fetchesOf, runsOf } from '../support/look.ts';
+import { dataOf, fetchesOf, runsOf, untilPageLanded } from '../support/look.ts';
 import { fee, position, sends } from '../support/records.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { createWorld, type World } from '../support/world.ts';
@@ -47,6 +47,7 @@ async function startVictim() {
   await world.sync('undisturbed');
   const process = startSyncProcess(world, 'victim');
   await Promise.race([gate.arrival, process.endsByItself]);
+  await untilPageLanded(world, 'victim');
   return { world, killWhileHeldUp: (lock: string) => killWhileHeldUp(world, process, lock, gate.open) };
 }
 

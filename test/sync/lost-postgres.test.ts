@@ -4,7 +4,7 @@ import { openDatabase } from '../../src/db/client.ts';
 import { runSync } from '../../src/sync/run-sync.ts';
 import { createAlice } from '../support/alice.ts';
 import { createGate, nth } from '../support/gate.ts';
-import { homesOf, receiptOf, runsOf } from '../support/look.ts';
+import { homesOf, receiptOf, runsOf, untilPageLanded } from '../support/look.ts';
 import { sends } from '../support/records.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { createWorld, type World } from '../support/world.ts';
@@ -17,6 +17,7 @@ async function startHeldSync() {
   await world.addCustomer('alice');
   const outcome = world.sync('alice');
   await gate.arrival;
+  await untilPageLanded(world, 'alice');
   return { world, outcome, letItGoOn: gate.open };
 }
 

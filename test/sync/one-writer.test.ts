@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { addCustomer, pauseCustomer, removeCustomer, resumeCustomer } from '../../src/db/customers.ts';
 import { createGate, nth } from '../support/gate.ts';
-import { dataOf, homesOf, runsOf, versionsOf } from '../support/look.ts';
+import { dataOf, homesOf, runsOf, untilPageLanded, versionsOf } from '../support/look.ts';
 import { position, sends } from '../support/records.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { createWorld, type World, type WorldOptions } from '../support/world.ts';
@@ -20,6 +20,7 @@ async function startHeldSync(settings: WorldOptions['settings'] = {}) {
   await world.addCustomer('alice');
   const outcome = world.sync('alice');
   await gate.arrival;
+  await untilPageLanded(world, 'alice');
   return { world, outcome, letItGoOn: gate.open };
 }
 
@@ -161,7 +162,7 @@ test('a customer removed between two turns leaves no run that its namesake would
 });
 
 test('a lease is renewed while a page takes longer than it lasts', async () => {
-  const leaseMs = 300;
+  const leaseMs = 1_500;
   const { world, outcome, letItGoOn } = await startHeldSync({ leaseMs });
   const firstEnd = await leaseEnd(world);
 
@@ -176,7 +177,7 @@ test('a lease is renewed while a page takes longer than it lasts', async () => {
 });
 
 test('a worker hears of its lost lease while it still waits for Calico, and gives up the request', async () => {
-  const { world, outcome } = await startHeldSync({ leaseMs: 300 });
+  const { world, outcome } = await startHeldSync({ leaseMs: 1_500 });
 
   await world.rows('UPDATE calico.customers SET epoch = epoch + 1, lease_until = NULL');
 

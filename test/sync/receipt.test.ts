@@ -1,7 +1,7 @@
 /** Promise 3: green means complete. */
 import { expect, test } from 'vitest';
 import { createGate, nth } from '../support/gate.ts';
-import { customerOf, homesOf, receiptOf, runsOf } from '../support/look.ts';
+import { customerOf, homesOf, receiptOf, runsOf, untilPageLanded } from '../support/look.ts';
 import { position, sends, transaction } from '../support/records.ts';
 import { createWorld, type World } from '../support/world.ts';
 
@@ -172,6 +172,7 @@ async function startHeldSync() {
   await world.addCustomer('alice');
   const outcome = world.sync('alice');
   await gate.arrival;
+  await untilPageLanded(world, 'alice');
   return { world, outcome, letItGoOn: gate.open };
 }
 

@@ -35,7 +35,7 @@ export async function startOwnPostgres(more: Record<string, string> = {}): Promi
   onTestFinished(() => pool.end());
   return {
     dir,
-    database: { url, pool, close: async () => {} },
+    database: { name: 'postgres', url, pool, close: async () => {} },
     restart: async (how) => {
       if (how === 'crash') process.kill(server.pid, 'SIGKILL');
       await server.stop();

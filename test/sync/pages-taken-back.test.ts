@@ -1,0 +1,90 @@
+/**
+ * A page's commit does not wait for the disk, a run's end does (PostgreSQL, "Asynchronous Commit"): what a crash of Postgres
+ * takes back it takes back whole, and it is fetched again.
+ */
+import { expect, onTestFinished, test } from 'vitest';
+import { startOwnPostgres } from '../support/faults/own-postgres.ts';
+import { createGate, nth } from '../support/gate.ts';
+import { homesOf, runsOf } from '../support/look.ts';
+import { sends } from '../support/records.ts';
+import { waitFor } from '../support/wait-for.ts';
+import { createWorld, type World } from '../support/world.ts';
+
+test('pages do not wait for the disk, a run’s beginning and end do', async () => {
+  const world = await createWorld({ settings: { pageLimit: 2 }, ownDatabase: true });
+  // The servers of tests wait for nothing; a session that asks for itself says what it asked for.
+  const watch = (table: string) => `
+    CREATE TRIGGER waits AFTER INSERT OR UPDATE ON calico.${table} FOR EACH ROW EXECUTE FUNCTION note_waits()`;
+  await world.rows(`ALTER DATABASE ${world.database.name} SET synchronous_commit = 'on';
+    CREATE TABLE waits (what text, how text);
+    CREATE FUNCTION note_waits() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+      INSERT INTO waits VALUES (tg_op || ' ' || tg_table_name, current_setting('synchronous_commit')); RETURN NULL; END $$;
+    ${['send_transactions', 'sync_runs'].map(watch).join(';')}`);
+  world.data.add('transactions', 'alice', ...sends(5));
+  await world.addCustomer('alice');
+
+  expect(await world.sync('alice')).toMatchObject({ kind: 'done', status: 'succeeded' });
+
+  expect(await world.rows('SELECT DISTINCT what, how FROM waits ORDER BY 1')).toEqual([
+    { what: 'INSERT send_transactions', how: 'off' },
+    { what: 'INSERT sync_runs', how: 'on' },
+    { what: 'UPDATE sync_runs', how: 'on' },
+  ]);
+});
+
+test('pages that a crash of Postgres takes back are gone with their counts and cursor, and land once after it', async () => {
+  const postgres = await startOwnPostgres({ synchronous_commit: 'on' });
+  const gate = createGate(nth(4, 'transactions'));
+  const world = await createWorld({
+    database: postgres.database,
+    settings: { pageLimit: 2 },
+    sandbox: { onRequest: gate.onRequest },
+  });
+  world.data.add('transactions', 'alice', ...sends(9));
+  await world.addCustomer('alice');
+  const walWriter = await stopWalWriter(world);
+  const outcome = world.sync('alice');
+  await gate.arrival;
+  await waitFor(() => standing(world), { describe: 'three pages', until: ({ pages }) => pages === 3 });
+
+  const restarted = postgres.restart('crash');
+  process.kill(walWriter, 'SIGKILL'); // the server starts when all of the dead one's processes are gone
+  await restarted;
+  const { pages, rows, fetched } = await standing(world);
+  expect(pages, 'what nobody had waited for').toBeLessThan(3);
+  expect({ rows, fetched }).toEqual({ rows: 2 * pages, fetched: 2 * pages });
+  gate.open();
+  expect(['later', 'failed', 'fenced']).toContain((await outcome).kind);
+
+  await world.expireLease('alice');
+  await world.makeDue('alice');
+  expect(await world.syncToEnd('alice')).toMatchObject({ kind: 'done', status: 'succeeded' });
+  expect(Object.keys(await homesOf(world, 'alice'))).toHaveLength(9);
+  expect(await world.rows('SELECT FROM calico.sync_run_streams WHERE NOT balanced')).toEqual([]);
+  expect((await runsOf(world, 'alice')).at(-1)).toMatchObject({ status: 'succeeded' });
+});
+
+/** Nobody writes the log then but those who wait for it. Returns the process, which is asleep. */
+async function stopWalWriter(world: World): Promise<number> {
+  const [row] = await world.rows<{ pid: number }>(
+    "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'",
+  );
+  const pid = row?.pid ?? 0;
+  process.kill(pid, 'SIGSTOP');
+  onTestFinished(() => {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {} // it is gone
+  });
+  return pid;
+}
+
+/** Pages, rows and counts of the transactions, by three tables. */
+async function standing(world: World): Promise<{ pages: number; rows: number; fetched: number }> {
+  const [row] = await world.rows<{ pages: number; rows: number; fetched: number }>(
+    `SELECT coalesce((SELECT pages_done FROM calico.checkpoints WHERE stream = 'transactions'), 0)::int AS pages,
+       (SELECT count(*) FROM calico.send_transactions)::int AS rows,
+       coalesce((SELECT sum(fetched) FROM calico.sync_run_streams WHERE stream = 'transactions'), 0)::int AS fetched`,
+  );
+  return row ?? { pages: 0, rows: 0, fetched: 0 };
+}

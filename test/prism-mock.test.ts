@@ -2,7 +2,7 @@
 import { test } from 'vitest';
 import { syncRandomPages } from './support/prism-pages.ts';
 
-const PAGES = 100;
+const PAGES = 50;
 
 test(`${PAGES} pages of random data: what can be stored lands, the rest is quarantined, the worker stays up`, () =>
   syncRandomPages(PAGES));

@@ -46,7 +46,7 @@ const sample = {
   // belongs to each file is in each-file.ts.
   isolate: false,
   // All files share one Postgres and one Redis; the build machines have two cores, and some files mostly wait.
-  maxWorkers: 3,
+  maxWorkers: 4,
   // A dozen commands in one test, each of which takes up to five seconds on a busy machine.
   testTimeout: 120_000,
 };
@@ -57,7 +57,7 @@ const COMPUTING = filesOf([
   ...['simulation', 'crash-points', 'removals', 'moving-pages', 'prism-mock', 'poison'],
 ]);
 /** They wait more than they compute, for servers of their own. */
-const WAITING = filesOf(['real-signals', 'real-faults', 'postgres-restarts', 'full-postgres']);
+const WAITING = filesOf(['real-signals', 'real-faults', 'postgres-restarts', 'full-postgres', 'soak']);
 
 /** Files that run beside each other in no more processes than that, after the groups before it. */
 const group = (order: number, maxWorkers: number, test: InlineConfig) => ({

@@ -64,7 +64,7 @@ async function dropDatabase(server: string, name: string): Promise<void> {
 export async function expectNobodyConnected({ name, pool }: TestDatabase): Promise<void> {
   const count = async () => {
     const { rows } = await pool.query(
-      'SELECT FROM pg_stat_activity WHERE datname = $1 AND application_name <> $2',
+      "SELECT FROM pg_stat_activity WHERE datname = $1 AND application_name <> $2 AND backend_type = 'client backend'",
       [name, OWN_NAME],
     );
     return rows.length;

@@ -11,7 +11,7 @@ import {
 } from '../support/moving-histories.ts';
 import { createTwelve, id, item, SIZE } from '../support/twelve.ts';
 
-const HISTORIES = 15;
+const HISTORIES = 10;
 
 test('nothing moves: one look more than there are pages', async () => {
   const { sync } = await createTwelve('newest_first');

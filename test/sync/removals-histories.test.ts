@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { HISTORY_PAGE_LIMIT, liveThroughHistories } from '../support/removal-histories.ts';
 import { createWorld } from '../support/world.ts';
 
-const HISTORIES = 30;
+const HISTORIES = 15;
 
 test(`${HISTORIES} histories: no row is removed that should not be, and none stays that should go`, async () => {
   const world = await createWorld({ settings: { pageLimit: HISTORY_PAGE_LIMIT } });

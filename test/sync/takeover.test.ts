@@ -76,7 +76,7 @@ test('killed when all was read, with losses: nothing is read again, and the loss
   expect(new Set(fetchesOf(world, 'victim').values())).toEqual(new Set([1]));
 });
 
-test('killed when its positions were read, and then asked for: they are read again', async () => {
+test('seed 2430: killed when its positions were read, and then asked for, they are read again', async () => {
   const world = await createVictim();
   await dieAfter(world, 1);
   world.data.replace('assets', 'victim', 'BTC', position('BTC', '2'));

@@ -77,6 +77,10 @@ async function readRequest(orm: Orm, customerId: string, fullEveryMs: number) {
   return row;
 }
 
+/** Sent together with the look at its lease: whoever has lost it must not even wait for the row, or hold it, until that is answered. */
+const isAtEpoch = ({ customerId, epoch }: Lease) =>
+  and(eq(customers.customerId, customerId), eq(customers.epoch, epoch));
+
 /** Puts a run off: it holds no lease and no worker for `delayMs`, and goes on as the same run. */
 export async function suspendRun(
   tx: Transaction,
@@ -102,7 +106,7 @@ export async function suspendRun(
     orm
       .update(customers)
       .set({ notBefore: sql`clock_timestamp() + make_interval(secs => ${delayMs / 1000})`, leaseUntil: null })
-      .where(eq(customers.customerId, lease.customerId)),
+      .where(isAtEpoch(lease)),
   ]);
 }
 
@@ -149,7 +153,7 @@ export async function endRun(
         : {}),
       ...(ending.stop ? { status: ending.stop, statusReason: ending.reason } : {}),
     })
-    .where(eq(customers.customerId, lease.customerId));
+    .where(isAtEpoch(lease));
   await Promise.all([held, ended, moved]);
   if (ending.stop !== 'reauth_required') return;
   const data = { customer_id: lease.customerId, run_id: run.runId, reason: ending.reason };

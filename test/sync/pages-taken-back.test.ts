@@ -50,7 +50,9 @@ test('pages that a crash of Postgres takes back are gone with their counts and c
   const restarted = postgres.restart('crash');
   process.kill(walWriter, 'SIGKILL'); // the server starts when all of the dead one's processes are gone
   await restarted;
-  const { pages, rows, fetched } = await standing(world);
+  // A connection of before may be noticed to be dead only when it is used.
+  const answered = { describe: 'Postgres to answer', until: () => true };
+  const { pages, rows, fetched } = await waitFor(() => standing(world), answered);
   expect(pages, 'what nobody had waited for').toBeLessThan(3);
   expect({ rows, fetched }).toEqual({ rows: 2 * pages, fetched: 2 * pages });
   gate.open();

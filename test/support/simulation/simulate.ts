@@ -1,5 +1,6 @@
 /**
- * `npm run simulate -- --seed 42`: plays a seed and prints everything that happens in it; the same each time.
+ * `npm run simulate -- --seed 42`: plays a seed and prints everything that happens in it (of the turns after its
+ * trouble, how each ends); the same each time.
  * `--seeds 500` goes on from there, `--minutes 120` for so long, `--until-failure` no further than it has to: then it says how
  * many there were and what failed.
  */

@@ -23,10 +23,12 @@ declare global {
 }
 
 /**
- * NUL and surrogates can only arrive as escapes: the decoder has already refused their raw bytes. A look-alike has a
- * backslash before a "u", and any of its characters may be an escape too: however it is written, this is in the text.
+ * Whether a JSON text may hold what `UNSTORABLE` finds once it is parsed. NUL and lone surrogates can only arrive as escapes:
+ * the decoder has already refused their raw bytes. A look-alike has a backslash, which is written as two or as an escape.
+ * Other escapes, as of emoji and of every script, are nothing: whoever writes ASCII only has many.
  */
-const MAY_HOLD_UNSTORABLE = '\\u';
+const MAY_HOLD_UNSTORABLE =
+  /\\(?:\\|u(?:00(?:00|5c)|d[89ab][0-9a-f]{2}(?!\\ud[c-f])|(?<!\\ud[89ab][0-9a-f]{2}\\u)d[c-f]))/i;
 /**
  * What Postgres text cannot hold (NUL, lone surrogates), and whatever looks like its escaped form already. A match begins
  * where its backslashes begin: looked for from each of them, a long row of backslashes takes quadratic time.
@@ -58,7 +60,7 @@ export const MAX_DEPTH = 500;
 const KEPT_DEPTH = MAX_DEPTH + 100;
 
 function parse(text: string): unknown {
-  const mustEscape = text.includes(MAY_HOLD_UNSTORABLE);
+  const mustEscape = MAY_HOLD_UNSTORABLE.test(text);
   const inOrder = parseInOrder(text, mustEscape ? ESCAPE : null);
   if (inOrder) return inOrder.value;
   return JSON.parse(text, (_key, value, context) => {

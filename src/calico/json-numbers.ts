@@ -2,6 +2,7 @@
  * Puts the source text of a JSON text's numbers back into what `JSON.parse` made of it. A reviver gets each number's text
  * too, at the price of a call for every value: 24 microseconds a record of 700 characters where this takes 6.
  */
+
 /** How many members the objects of `json` have in all, and its numbers' texts in order. `json` must be valid. */
 function scan(json: string): { members: number; numbers: string[] } {
   const numbers: string[] = [];

@@ -67,7 +67,7 @@ export async function writePositions(
   const conflicts = await seenInWalk(tx, walk, suspects, (index) => keyOf(rows[index]));
   const conflicting = new Set(conflicts);
 
-  const written: Written = { inserted: 0, updated: 0, unchanged: 0, conflicts };
+  const written = { inserted: 0, updated: 0, unchanged: 0, conflicts };
   const changed: (typeof assetPositions.$inferInsert)[] = [];
   const newStates: PositionRow[] = [];
   for (const [index, row] of rows.entries()) {
@@ -86,12 +86,12 @@ export async function writePositions(
   }
 
   const states = newStates.map((row) => ({ ...row, customerId: owner.customerId, lastRunId: owner.runId }));
-  await Promise.all([
+  const answered = Promise.all([
     upsertRows(tx, assetPositions, changed),
     states.length > 0 && tx.query('close_history', CLOSE_HISTORY, [owner.customerId, ...keyArrays(states)]),
     upsertRows(tx, assetPositionHistory, states),
   ]);
-  return written;
+  return { ...written, answered };
 }
 
 export type PositionKey = Pick<

@@ -1,5 +1,5 @@
 /** What becomes of a statement on its way to Postgres: it is prepared, announced to tests, and kept inside its transaction. */
-import type pg from 'pg';
+import pg from 'pg';
 
 /** `connection`: what the statement goes through, so that a test can break it there; `query` there is not announced. */
 export type OnStatement = (moment: string, connection: Connection) => void | Promise<void>;
@@ -35,11 +35,25 @@ function withName(
   return { ...statement, name };
 }
 
-/** The same connection until its transaction ends. What came later would be a transaction of its own. */
+/** SQLSTATE in_failed_sql_transaction: a statement was not even looked at, for one before it has failed. */
+const NOT_LOOKED_AT = '25P02';
+
+/**
+ * The same connection until its transaction ends: what came later would be a transaction of its own. Of statements that went
+ * out together each that was not looked at fails as the one did that is why: whoever hears of any hears the reason.
+ */
 export function ending(connection: pg.PoolClient) {
   let isOver = false;
-  const query = (...statement: Parameters<pg.PoolClient['query']>) =>
-    isOver ? Promise.reject(new Error('the transaction is over')) : connection.query(...statement);
+  let reason: unknown;
+  const query = async (statement: string | pg.QueryConfig, values?: unknown[]) => {
+    if (isOver) throw new Error('the transaction is over');
+    try {
+      return await connection.query(statement, values);
+    } catch (error) {
+      if (!(error instanceof pg.DatabaseError && error.code === NOT_LOOKED_AT)) reason = error;
+      throw reason ?? error;
+    }
+  };
   return {
     client: Object.create(connection, { query: { value: query } }) as pg.PoolClient,
     end: (how: 'COMMIT' | 'ROLLBACK') => {

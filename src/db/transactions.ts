@@ -47,8 +47,17 @@ export type FeeRow = {
 /** Whose page it is, in which walk of which pass: every row carries the run that last changed it. */
 export type PageOwner = { customerId: string; runId: string; passRunId: string; walk: number };
 
-/** What became of a page's rows. `conflicts`: indexes of rows that were not written (promise 7). */
-export type Written = { inserted: number; updated: number; unchanged: number; conflicts: number[] };
+/**
+ * What becomes of a page's rows. `conflicts`: indexes of rows that are not written (promise 7). Its statements are on their
+ * way, so that others can go with them; it is true once `answered` resolves, and whoever has it must wait for that.
+ */
+export type Written = {
+  inserted: number;
+  updated: number;
+  unchanged: number;
+  conflicts: number[];
+  answered: Promise<unknown>;
+};
 
 /** A transaction that is there already, beside the record of the same key. */
 export type ExistingTransaction = {
@@ -99,7 +108,7 @@ export async function writeTransactions(
   const conflicts = await seenInWalk(tx, walk, suspects, (index) => keyOf(rows[index]));
   const conflicting = new Set(conflicts);
 
-  const written: Written = { inserted: 0, updated: 0, unchanged: 0, conflicts };
+  const written = { inserted: 0, updated: 0, unchanged: 0, conflicts };
   const changed: Changed[] = [];
   for (const [index, row] of rows.entries()) {
     const old = existing.get(index);
@@ -111,7 +120,7 @@ export async function writeTransactions(
       changed.push({ row, old });
     }
   }
-  await Promise.all([
+  const answered = Promise.all([
     ...TRANSACTION_KINDS.map((kind) => {
       const leaving = changed.filter(({ row, old }) => old?.kind === kind && row.kind !== kind);
       return deleteFrom(tx, kind, owner.customerId, leaving);
@@ -123,7 +132,7 @@ export async function writeTransactions(
     deleteSpareFees(tx, owner.customerId, changed),
     upsertRows(tx, transactionFees, feesOf(owner, changed)),
   ]);
-  return written;
+  return { ...written, answered };
 }
 
 type Changed = { row: TransactionRow; old: ExistingTransaction | undefined };

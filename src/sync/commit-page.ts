@@ -25,15 +25,17 @@ export type PageCommit = {
   stream: Stream;
   pass: Pass;
   page: Page;
-  keepRaw: boolean;
+  prepared: PreparedPage;
+  /** Called, perhaps more than once, when all that the page writes is on its way and there is only to wait for it. */
+  onSent?: () => void;
 };
 
 /** What the stream's receipt gained, and the pass as it goes on; null where it is over. */
 export type Committed = { step: Step; counts: Counts; next: Pass | null };
 
 /**
- * Commits one page; at a second look at the first one, perhaps only that nothing has moved. Four round trips: what stands of
- * its keys, what changes, what is known of the pass, and the commit; three where nothing changes.
+ * Commits one page; at a second look at the first one, perhaps only that nothing has moved. Three round trips: what stands of
+ * its keys, what changes with what is known of the pass, and the commit.
  * It does not wait for the disk: what a crash of Postgres takes back it takes back whole, rows, counts and cursor, and the
  * run goes on from there. The run's end waits, and with it all that came before.
  * Where Postgres refuses a value, the page is written again in halves until the row is found; that row is quarantined
@@ -41,9 +43,8 @@ export type Committed = { step: Step; counts: Counts; next: Pass | null };
  * @throws LeaseLostError, CalicoError where the pages run in a circle, DatabaseError for all but refused values.
  */
 export async function commitPage(db: Database, commit: PageCommit): Promise<Committed> {
-  const prepared = commit.stream.prepare(commit.page, commit.keepRaw);
   const attempt = (open: OpenWrite) =>
-    db.transaction((tx) => commitIn(tx, commit, prepared, open), { waitsForDisk: false });
+    db.transaction((tx) => commitIn(tx, commit, open), { waitsForDisk: false });
   try {
     return await attempt(openWhole);
   } catch (error) {
@@ -57,13 +58,8 @@ type Write = () => Promise<WriteResult>;
 /** Looks at what the page meets, in one statement at most; what it returns writes the page. */
 type OpenWrite = (tx: Transaction, owner: PageOwner, prepared: PreparedPage) => Promise<Write>;
 
-async function commitIn(
-  tx: Transaction,
-  commit: PageCommit,
-  prepared: PreparedPage,
-  open: OpenWrite,
-): Promise<Committed> {
-  const { lease, run, stream, pass, page } = commit;
+async function commitIn(tx: Transaction, commit: PageCommit, open: OpenWrite): Promise<Committed> {
+  const { lease, run, stream, pass, page, prepared, onSent } = commit;
   const { customerId } = lease;
   const { passRunId, passWalk } = pass;
   const owner = { customerId, runId: run.runId, passRunId, walk: passWalk };
@@ -79,18 +75,20 @@ async function commitIn(
   const written = step === 'stands' ? null : await write();
   const to = placeAfter(pass, page, step);
   const ended = { ...soFar, moving: step === 'moving' };
-  const settled = written && settlePage(tx, commit, prepared, written);
-  // Awaited only where something was set aside: what is known of the pass goes out in one round trip else.
-  const known = settled && prepared.refused.length + written.refused.length > 0 ? await settled : 0;
+  const settled = written && Promise.all([settlePage(tx, commit, written), written.answered]);
+  // Awaited only where something was set aside: what is known of the pass goes out with what was written else.
+  const [known] = settled && prepared.refused.length + written.refused.length > 0 ? await settled : [0];
   const pages = written ? 1 : 0;
   const counts = written ? countsOf(page, prepared, written, known) : NOTHING;
   const { latest } = prepared;
   const goOn = () => advance(tx, lease, pass, { pages, latest, partial: partial || ended.moving, to });
-  await Promise.all([
+  const last = Promise.all([
     settled,
     addToReceipt(tx, run, stream.name, { pages, counts, end: to === null ? ended : null }),
     to && goOn(),
   ]);
+  onSent?.();
+  await last;
   if (to === null) {
     await judgeRemovals(tx, ended);
     if (hasReadAll(ended)) await resolveGone(tx.orm, { customerId, runId: run.runId, stream: stream.name });
@@ -127,8 +125,7 @@ function countsOf(
  */
 async function settlePage(
   tx: Transaction,
-  { lease: { customerId }, run, stream, pass, page }: PageCommit,
-  prepared: PreparedPage,
+  { lease: { customerId }, run, stream, pass, page, prepared }: PageCommit,
   written: WriteResult,
 ): Promise<number> {
   const { passRunId, pagesDone, passWalk: walk } = pass;
@@ -165,10 +162,15 @@ const openBisecting =
   (refusal: DatabaseError): OpenWrite =>
   async (tx, owner, prepared) =>
   async () => {
-    let written: WriteResult = { inserted: 0, updated: 0, unchanged: 0, conflicts: [], refused: [] };
+    let written: WriteResult = { ...NONE_WRITTEN, refused: [] };
     const attempt = async (candidates: readonly Candidate[]): Promise<DatabaseError | null> => {
       try {
-        const more = await tx.savepoint(async () => (await prepared.look(tx, owner, candidates))());
+        const more = await tx.savepoint(async () => {
+          const write = await prepared.look(tx, owner, candidates);
+          const landed = await write();
+          await landed.answered;
+          return landed;
+        });
         written = merge(written, withConflicts(prepared, more));
         return null;
       } catch (error) {
@@ -211,10 +213,18 @@ function isRefusedValue(error: unknown): error is DatabaseError {
   return error instanceof DatabaseError && error.kind === 'data';
 }
 
+const NONE_WRITTEN: StreamWritten = {
+  inserted: 0,
+  updated: 0,
+  unchanged: 0,
+  conflicts: [],
+  answered: Promise.resolve(),
+};
+
 function poison({ index, key }: Candidate, error: DatabaseError): WriteResult {
   const problems = [{ path: '', message: error.message }];
   const refused = [{ index, key, problems, inConflict: false }];
-  return { inserted: 0, updated: 0, unchanged: 0, conflicts: [], refused };
+  return { ...NONE_WRITTEN, refused };
 }
 
 function withConflicts({ conflict }: PreparedPage, written: StreamWritten): WriteResult {
@@ -227,6 +237,7 @@ function merge(a: WriteResult, b: WriteResult): WriteResult {
     inserted: a.inserted + b.inserted,
     updated: a.updated + b.updated,
     unchanged: a.unchanged + b.unchanged,
+    answered: a.answered,
     conflicts: [...a.conflicts, ...b.conflicts],
     refused: [...a.refused, ...b.refused],
   };

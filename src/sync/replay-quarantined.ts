@@ -124,8 +124,13 @@ async function land(tx: Transaction, record: QuarantinedRecord, keepRaw: boolean
   const seen = { page: 0, cursor: null, keys: [candidate.key], head: null };
   await recordPage(tx, { ...owner, stream: stream.name }, seen);
   const refusal = await tx
-    .savepoint(async () => (await prepared.look(tx, owner, [candidate]))())
-    .then(({ conflicts }) => (conflicts.length > 0 ? 'the row with its key is another record' : null))
+    .savepoint(async () => {
+      const write = await prepared.look(tx, owner, [candidate]);
+      const { conflicts, answered } = await write();
+      await answered;
+      return conflicts;
+    })
+    .then((conflicts) => (conflicts.length > 0 ? 'the row with its key is another record' : null))
     .catch((error: unknown) => {
       if (error instanceof DatabaseError && error.kind === 'data') return error.message;
       throw error;

@@ -14,7 +14,7 @@ import { endRun, noteInRun, openRun, readReceipts } from '../db/runs.ts';
 import { markProvidersDown, markProvidersUp, resolveDeadLetters } from '../db/set-aside.ts';
 import { takeOverPass } from '../db/takeover.ts';
 import type { Begun } from './ahead.ts';
-import { commitPage } from './commit-page.ts';
+import { commitPage, type PageCommit } from './commit-page.ts';
 import { createCourier } from './courier.ts';
 import { settleRepeatedDeaths } from './dead-workers.ts';
 import { keepDrift, watchDrift } from './drift.ts';
@@ -130,23 +130,30 @@ async function syncStream(turn: Turn, stream: Stream): Promise<Outcome | null> {
   }
 }
 
+type ReadPage = Pick<PageCommit, 'page' | 'prepared'>;
+
 async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outcome | null> {
   const { deps, lease, courier } = turn;
   const { endpoint } = stream;
   const { pageLimit: limit, keepRaw } = deps.settings;
   const fetch = (cursor: string | null) =>
     courier.page({ endpoint, cursor, limit, startTime: pass.passStartTime });
-  let begun: Begun<Page> | null = null;
+  const read = (page: Page): ReadPage => ({ page, prepared: stream.prepare(page, keepRaw) });
+  let begun: Begun<ReadPage> | null = null;
+  let sent = Promise.withResolvers<void>();
   try {
     for (let at = pass; ; ) {
-      const page: Page = await (begun ? begun.result() : fetch(at.cursor));
+      const current: ReadPage = await (begun?.result() ?? fetch(at.cursor).then(read));
+      const { page } = current;
       if (at.pagesDone >= MAX_PAGES * (at.passWalk + 1))
         throw walkError(endpoint, `the pages have no end: ${MAX_PAGES} in one walk`);
       const { nextCursor } = page;
       const mayBeLast = isSecondLook(at, page) || turn.pagesLeft <= 1 || turn.stop.aborted;
-      // Asked for while this one is written, which is committed first all the same.
-      begun = nextCursor === null || mayBeLast ? null : await deps.begin(() => fetch(nextCursor));
-      const commit = { lease, run: turn.run, stream, pass: at, page, keepRaw };
+      // Asked for and read while this one is written, which is committed first all the same.
+      sent = Promise.withResolvers();
+      const ahead = { fetch: () => fetch(nextCursor), read, after: sent.promise };
+      begun = nextCursor === null || mayBeLast ? null : await deps.begin(ahead);
+      const commit = { lease, run: turn.run, stream, pass: at, ...current, onSent: sent.resolve };
       const { step, counts, next } = await commitPage(deps.db, commit);
       const told = step === 'stands' ? 'the first page stands' : 'page committed';
       turn.log.debug({ stream: stream.name, page: at.pagesDone, ...counts }, told);
@@ -158,6 +165,7 @@ async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outcome | n
       if (turn.pagesLeft <= 0) return giveWay(turn);
     }
   } finally {
+    sent.resolve();
     await begun?.ended;
   }
 }

@@ -45,7 +45,7 @@ export type PreparedPage = {
   latest: string | null;
   /**
    * Looks in one statement for what stands of some of `candidates`. What it returns writes them beside that; those of them
-   * whose key an earlier page held for something else come back.
+   * whose key an earlier page held for something else come back. Others may follow before its statements are `answered`.
    */
   look(tx: Transaction, owner: PageOwner, candidates: readonly Candidate[]): Promise<WriteCandidates>;
   /** What is wrong with a conflict, in words. */

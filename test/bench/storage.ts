@@ -46,7 +46,9 @@ async function write(db: Database, rows: ReadonlyMap<string, TransactionRow[]>):
       const owner = { customerId, runId: RUN_ID, passRunId: RUN_ID, walk: 0 };
       const page = all.slice(at, at + PAGE);
       await db.transaction(async (tx) =>
-        writeTransactions(tx, owner, page, await findTransactions(tx, customerId, page)),
+        writeTransactions(tx, owner, page, await findTransactions(tx, customerId, page)).then(
+          ({ answered }) => answered,
+        ),
       );
     }
   }

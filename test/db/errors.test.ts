@@ -103,6 +103,15 @@ test('what other code throws passes through, and the transaction is undone', asy
   expect(await rows('SELECT FROM calico.customers')).toEqual([]);
 });
 
+test('a statement that went out behind one that failed says why, not only that it came too late', async () => {
+  const { db } = await createWorld();
+  const behind = db.transaction(async ({ query }) => {
+    query('bad_number', 'SELECT $1::numeric', [SECRET]).catch(() => {});
+    await query('fine', 'SELECT 1', []);
+  });
+  await expect(behind).rejects.toMatchObject({ kind: 'data', sqlState: '22P02' });
+});
+
 test('a savepoint that fails undoes itself only, nested ones too', async () => {
   const { db, rows } = await createWorld();
   const add = (tx: Transaction, customerId: string) => tx.orm.insert(customers).values({ customerId });

@@ -91,9 +91,9 @@ function depsOf(options: WorkerOptions, db: Database, client: CalicoClient, begi
 /** One step after the other: what is begun is done first, or when its result is needed. */
 const firstOrLast =
   (draw: Draw): Begin =>
-  async (work) => {
-    if (draw(2) === 0) return { result: work, ended: Promise.resolve() };
-    const result = work();
+  async ({ fetch, read }) => {
+    if (draw(2) === 0) return { result: async () => read(await fetch()), ended: Promise.resolve() };
+    const result = fetch().then(read);
     const ended = result.catch(() => {});
     await ended;
     return { result: () => result, ended };

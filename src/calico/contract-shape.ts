@@ -95,7 +95,7 @@ function shapeOf(schema: z.core.$ZodType, path: string): Shape {
     case 'boolean':
       return shape({ path, types: new Set([def.type]) });
     case 'custom':
-      return shape({ path, types: new Set(['number']) }); // `jsonNumber`, the only one that the contract has
+      return shape({ path, types: new Set(['string', 'number']) }); // `textOrNumber`, the only one in an answer's place
     case 'unknown':
       return shape({ path, types: null });
     case 'enum':

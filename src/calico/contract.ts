@@ -43,6 +43,11 @@ export function pageQuery({ cursor, limit, startTime }: PageQuery): Record<strin
 // --- values -------------------------------------------------------------------------------------------------
 
 const jsonNumber = z.custom<JsonNumber>((value) => JSON.isRawJSON(value), 'Invalid input: expected number');
+/** Not a union: what is no text would be refused first, and a refusal costs more than all else of a number. */
+const textOrNumber = z.custom<string | JsonNumber>(
+  (value) => typeof value === 'string' || JSON.isRawJSON(value),
+  'Invalid input: expected text or number',
+);
 const text = z.string().nullish();
 /** Known to be there, and nobody reads it: whatever it is, its record is fine. */
 const unread = z.unknown().optional();
@@ -50,7 +55,7 @@ const unread = z.unknown().optional();
 const oneOf = (known: readonly string[]) => z.union([z.enum(known), z.string()]);
 
 /** A decimal as text for `numeric`, exactly what was sent: a JSON string or number, at most 78 digits, 30 of them decimals. */
-const decimal = z.union([z.string(), jsonNumber]).transform((value, context) => {
+const decimal = textOrNumber.transform((value, context) => {
   const parsed = parseDecimal(typeof value === 'string' ? value : value.rawJSON);
   if (typeof parsed === 'string') return parsed;
   context.addIssue({ code: 'custom', message: parsed.problem });
@@ -66,7 +71,7 @@ const LATEST_MS = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 const RFC_3339 = /^\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)$/;
 
 /** Milliseconds since the Unix epoch (never seconds), or RFC 3339, as RFC 3339 in UTC. Digits below the millisecond are kept to the microsecond. */
-const timestamp = z.union([z.string(), jsonNumber]).transform((value, context) => {
+const timestamp = textOrNumber.transform((value, context) => {
   const at = typeof value === 'string' ? parseRfc3339(value) : parseMilliseconds(value.rawJSON);
   if (at !== null) return at;
   context.addIssue({ code: 'custom', message: 'is neither milliseconds since 1970 nor an RFC 3339 time' });

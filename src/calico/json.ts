@@ -123,8 +123,9 @@ function write(value: unknown, levels: number, mustFit: boolean): string {
     return `[${parts}]`;
   }
   const object = value as Record<string, unknown>;
-  for (const name of sortedNames(object)) {
-    parts += (parts === '' ? '' : ',') + quotedName(name) + write(object[name], levels - 1, mustFit);
+  for (const { name, before } of sortedNames(object)) {
+    parts += before;
+    parts += write(object[name], levels - 1, mustFit);
   }
   return `{${parts}}`;
 }
@@ -134,24 +135,39 @@ export function isJsonNumber(value: object): value is JsonNumber {
   return (value as Partial<JsonNumber>).rawJSON !== undefined && JSON.isRawJSON(value);
 }
 
-function sortedNames(object: Record<string, unknown>): string[] {
-  const names = Object.keys(object);
-  for (let at = 1; at < names.length; at++)
-    if ((names[at - 1] ?? '') > (names[at] ?? '')) return names.sort();
-  return names;
-}
+/** A name in its object's sorted order, and the text that stands before its value. */
+type SortedName = { name: string; before: string };
+/** Names in the order in which an object has them; `sorted` where one ends here. */
+type Order = { next: Map<string, Order>; sorted: SortedName[] | null };
 
-/** Members' names as they stand in JSON: there are few, and each comes a hundred times a page. */
-const quotedNames = new Map<string, string>();
-const MOST_NAMES = 1_000;
+/**
+ * The orders of names that came so far: a page's records have a dozen. Sorted once each, for listing and sorting the names of each
+ * object anew made more garbage than the rest of the record.
+ */
+let orders: Order = { next: new Map(), sorted: null };
+let ordersKept = 0;
+const MOST_ORDERS = 1_000;
 
-function quotedName(name: string): string {
-  const known = quotedNames.get(name);
-  if (known !== undefined) return known;
-  if (quotedNames.size >= MOST_NAMES) quotedNames.clear();
-  const quoted = `${quote(name)}:`;
-  quotedNames.set(name, quoted);
-  return quoted;
+function sortedNames(object: Record<string, unknown>): SortedName[] {
+  let at = orders;
+  for (const name in object) {
+    let next = at.next.get(name);
+    if (next === undefined) {
+      next = { next: new Map(), sorted: null };
+      at.next.set(name, next);
+      ordersKept++;
+    }
+    at = next;
+  }
+  at.sorted ??= Object.keys(object)
+    .sort()
+    .map((name, index) => ({ name, before: `${index > 0 ? ',' : ''}${quote(name)}:` }));
+  const { sorted } = at;
+  if (ordersKept > MOST_ORDERS) {
+    orders = { next: new Map(), sorted: null };
+    ordersKept = 0;
+  }
+  return sorted;
 }
 
 /** Holds nothing that JSON.stringify escapes, as nearly every text; then it is not called. */

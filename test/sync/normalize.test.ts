@@ -191,7 +191,11 @@ describe('fields', () => {
       `"input":{"asset_symbol":"ETH","amount":"-1"}`,
       'input.amount: must not be negative',
     ],
-    ['an amount as a boolean', `"input":{"asset_symbol":"ETH","amount":true}`, 'input.amount: Invalid input'],
+    [
+      'an amount as a boolean',
+      `"input":{"asset_symbol":"ETH","amount":true}`,
+      'input.amount: Invalid input: expected text or number',
+    ],
     [
       'a 79-digit amount',
       `"input":{"asset_symbol":"ETH","amount":${'9'.repeat(79)}}`,

@@ -69,7 +69,10 @@ export type ExistingTransaction = {
   removed: boolean;
 };
 
-/** One probe of each home a record; LATERAL keeps it a nested loop over primary keys, whatever the statistics say. */
+/**
+ * One probe of each home until the record is found, for it has one (promise 7); LATERAL keeps it a nested loop over primary keys,
+ * whatever the statistics say.
+ */
 const FIND_EXISTING = `
 SELECT i.ord::int, e.kind, e.content_hash = i.content_hash AS same,
   (e.account_id, e.occurred_at, e.transaction_hash)
@@ -85,6 +88,7 @@ ${TRANSACTION_KINDS.map(
   FROM calico.${kind}_transactions t
   WHERE t.customer_id = $1 AND t.provider_id = i.provider_id AND t.transaction_id = i.transaction_id`,
 ).join('\n  UNION ALL\n')}
+  LIMIT 1
 ) AS e`;
 
 /** What stands of a page's keys, by the row's index in the page. */

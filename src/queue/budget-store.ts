@@ -18,6 +18,9 @@ export type BudgetStore = { limiter: RateLimiterStoreAbstract; close(): Promise<
 /** A store that has not answered by then is out of order: requests wait for it. A healthy one needs 1 to 5 ms. */
 const STORE_TIMEOUT_MS = 1_000;
 
+/** How often a process asks at once. */
+export const MOST_AT_ONCE = 4;
+
 const TABLE = 'request_budget';
 
 /** Without the bound on `ends` a clock that was set back would stop everybody until it is there again. */
@@ -57,7 +60,7 @@ export function postgresBudgetStore(
 ): BudgetStore {
   const pool = new pg.Pool({
     connectionString: url,
-    max: 1, // a process asks for one request at a time
+    max: MOST_AT_ONCE,
     connectionTimeoutMillis: STORE_TIMEOUT_MS,
     query_timeout: STORE_TIMEOUT_MS,
     application_name: 'calico-sync queue',

@@ -19,7 +19,7 @@ export type BudgetStore = { limiter: RateLimiterStoreAbstract; close(): Promise<
 const STORE_TIMEOUT_MS = 1_000;
 
 /** How often a process asks at once. */
-export const MOST_AT_ONCE = 4;
+export const MOST_AT_ONCE = 16;
 
 const TABLE = 'request_budget';
 
@@ -60,7 +60,7 @@ export function postgresBudgetStore(
 ): BudgetStore {
   const pool = new pg.Pool({
     connectionString: url,
-    max: MOST_AT_ONCE,
+    max: 4, // the others of those that ask at once wait for one of these
     connectionTimeoutMillis: STORE_TIMEOUT_MS,
     query_timeout: STORE_TIMEOUT_MS,
     application_name: 'calico-sync queue',

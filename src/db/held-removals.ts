@@ -5,6 +5,7 @@ import { forgetRows, removeStagedRows, type StreamOwner } from './removals.ts';
 import { heldRemovals } from './schema-removals.ts';
 import { customers } from './schema-sync.ts';
 import { indexable } from './set-aside.ts';
+import { arrayOf, lines } from './upsert.ts';
 
 type Hold = typeof heldRemovals.$inferSelect;
 export type HoldState = 'open' | 'approved' | 'rejected' | 'superseded';
@@ -30,10 +31,10 @@ export async function settleMet(
 ): Promise<void> {
   const text = `WITH resolved AS (
       UPDATE calico.quarantined_records SET resolved_at = now(), resolution = 'landed'
-      WHERE customer_id = $1 AND stream = $2 AND record_key = ANY ($3::text[]) AND resolved_at IS NULL)
+      WHERE customer_id = $1 AND stream = $2 AND record_key = ANY (${arrayOf('$3')}) AND resolved_at IS NULL)
     DELETE FROM calico.held_removal_rows WHERE customer_id = $1 AND stream = $2
-      AND key_hash = ANY (SELECT hashtextextended(key, 0) FROM unnest($4::text[]) AS key) RETURNING hold_id`;
-  const values = [customerId, stream, landed.map(indexable), met];
+      AND key_hash = ANY (SELECT hashtextextended(key, 0) FROM unnest(${arrayOf('$4')}) AS key) RETURNING hold_id`;
+  const values = [customerId, stream, lines(landed.map(indexable)), lines(met)];
   const released = await tx.query<{ hold_id: string }>('settle_met', text, values);
   if (released.length === 0) return;
   const isEmpty = sql`NOT EXISTS (SELECT FROM calico.held_removal_rows r WHERE r.hold_id = ${heldRemovals.holdId})`;

@@ -1,6 +1,7 @@
 /** What a pass under way has seen: the keys of its pages, as 64-bit hashes. */
 import type { Transaction } from './client.ts';
 import type { StreamName } from './schema-sync.ts';
+import { arrayOf, lines } from './upsert.ts';
 
 /** One walk of a pass, from the first page on. */
 export type Walk = { passRunId: string; stream: StreamName; walk: number };
@@ -13,8 +14,9 @@ export type PageSeen = {
   head: readonly string[] | null;
 };
 
+/** Of keys that came as lines (upsert.ts). */
 const hashesOf = (parameter: string) =>
-  `ARRAY(SELECT hashtextextended(key, 0) FROM unnest(${parameter}::text[]) WITH ORDINALITY AS k(key, ord) ORDER BY ord)`;
+  `ARRAY(SELECT hashtextextended(key, 0) FROM unnest(${arrayOf(parameter)}) WITH ORDINALITY AS k(key, ord) ORDER BY ord)`;
 
 /**
  * Records a committed page's keys under its cursor.
@@ -26,9 +28,10 @@ export async function recordPage(
   { page, cursor, keys, head }: PageSeen,
 ): Promise<boolean> {
   const text = `INSERT INTO calico.sync_pages (pass_run_id, stream, walk, page, cursor, key_hashes, head_hashes)
-    SELECT $1, $2, $3, $4, $5, ${hashesOf('$6')}, CASE WHEN $7::text[] IS NOT NULL THEN ${hashesOf('$7')} END
+    SELECT $1, $2, $3, $4, $5, ${hashesOf('$6')}, CASE WHEN $7::text IS NOT NULL THEN ${hashesOf('$7')} END
     ON CONFLICT (pass_run_id, stream, walk, md5(cursor)) DO NOTHING RETURNING page`;
-  const rows = await tx.query('record_page', text, [passRunId, stream, walk, page, cursor ?? '', keys, head]);
+  const seen = [lines(keys), head && lines(head)];
+  const rows = await tx.query('record_page', text, [passRunId, stream, walk, page, cursor ?? '', ...seen]);
   return rows.length === 1;
 }
 
@@ -43,7 +46,7 @@ export async function readHeads(
 ): Promise<Heads> {
   const text = `SELECT coalesce(max(head_hashes), '{}')::text[] AS before, ${hashesOf('$4')}::text[] AS now
     FROM calico.sync_pages WHERE pass_run_id = $1 AND stream = $2 AND walk = $3 AND cursor = ''`;
-  const [heads] = await tx.query<Heads>('read_heads', text, [passRunId, stream, walk, keys]);
+  const [heads] = await tx.query<Heads>('read_heads', text, [passRunId, stream, walk, lines(keys)]);
   return heads ?? { before: [], now: [] };
 }
 

@@ -24,7 +24,7 @@ export function upsertStatement(table: PgTable): Statement {
   const names = properties.map(([, column]) => column.name);
   const arrays = properties.map(([, column], index) =>
     column.getSQLType() === 'jsonb'
-      ? `string_to_array($${index + 1}, E'\\n', '')::jsonb[]`
+      ? `${arrayOf(`$${index + 1}`)}::jsonb[]`
       : `$${index + 1}::${column.getSQLType()}[]`,
   );
   const selected = properties.map(([, column]) =>
@@ -67,9 +67,12 @@ const MUST_ESCAPE = /["\\]/;
 const escaped = (text: string) => text.replace(/["\\]/g, '\\$&');
 
 /** JSON texts, which hold no line break, a line each; none is ''. In an array literal each of their quotes would be escaped. */
-function lines(values: readonly Value[]): string {
+export function lines(values: readonly Value[]): string {
   return values.map((value) => value ?? '').join('\n');
 }
+
+/** The lines of a parameter as Postgres reads them: `text[]`, NULL for none. */
+export const arrayOf = (parameter: string) => `string_to_array(${parameter}, E'\\n', '')`;
 
 /** Defaults in this schema are literals and `now()`. */
 function defaultOf(value: unknown): string {

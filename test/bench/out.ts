@@ -81,11 +81,15 @@ const count = (value: number) => Math.round(value).toLocaleString('en');
 const freeMs = () => cpus().reduce((sum, { times }) => sum + times.idle + times.nice, 0);
 
 /** What stands in the way of more: a process is one thread, and all of them share the machine, with others too. */
-function boundBy({ processes, busy, cost }: Measured): string {
+function boundBy({ concurrency, requests, busy, cost }: Measured): string {
   const { seconds, workerCpu, postgresCpu, sandboxCpu } = cost;
   const others = busy * CORES - (workerCpu + postgresCpu + sandboxCpu) / seconds;
   if (busy >= 0.9) return `CPU: all ${CORES} cores, ${Math.max(0, others).toFixed(2)} of them others’`;
-  return workerCpu / seconds / processes >= 0.9 ? 'CPU: the worker’s one thread' : 'the latency';
+  // Requests that come when the thread is at work wait for it: none is left over where the ideal would take all of it.
+  const atIdeal = ((workerCpu / requests) * concurrency * 1000) / LATENCY_MS;
+  return atIdeal >= 0.9
+    ? `CPU: the ideal takes ${atIdeal.toFixed(2)} cores of each worker, whose work is one thread’s`
+    : 'the latency';
 }
 
 function row(measured: Measured, one: Measured | undefined): string {

@@ -69,6 +69,9 @@ export function openDatabase(options: DatabaseOptions): Database {
   });
   // pg's pool says that it has ended before its sockets have: what breaks then is of no interest.
   pool.on('error', (error) => pool.ending || onIdleError?.(toDatabaseError(error)));
+  // A connection that ends between the pool's hands and ours (both in one packet of Postgres') has nobody who listens, which would
+  // end the process. Whoever gets it hears of it at its first statement.
+  pool.on('connect', (connection) => connection.on('error', () => {}));
   const orm = drizzle(announced(prepared(pool), onStatement));
 
   return {

@@ -1,7 +1,9 @@
 /** What goes wrong in Postgres leaves db/ as one kind of error, and no value that was bound leaves with it. */
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { inspect } from 'node:util';
 import { eq, sql } from 'drizzle-orm';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { type Database, openDatabase, type Transaction } from '../../src/db/client.ts';
 import { DatabaseError } from '../../src/db/errors.ts';
 import { customers } from '../../src/db/schema-sync.ts';
@@ -145,6 +147,38 @@ test('a connection that dies in a transaction is an unavailable Postgres, and th
 
   expect(await db.run((orm) => orm.execute(sql`SELECT 1 AS one`))).toMatchObject({ rows: [{ one: 1 }] });
   await db.close();
+});
+
+/** A message of Postgres' ("Message Formats", 55.7). */
+function message(type: string, body: Buffer): Buffer {
+  const head = Buffer.alloc(5);
+  head.write(type);
+  head.writeInt32BE(4 + body.length, 1);
+  return Buffer.concat([head, body]);
+}
+
+test('a connection that is ended as soon as it is there is an unavailable Postgres, and ends nobody', async () => {
+  const fields = ['SFATAL', 'VFATAL', 'C57P01', 'Mterminating connection due to administrator command', ''];
+  // In one piece: whoever asked for the connection has not heard of it yet.
+  const answer = Buffer.concat([
+    message('R', Buffer.alloc(4)),
+    message('Z', Buffer.from('I')),
+    message('E', Buffer.from(`${fields.join('\0')}\0`)),
+  ]);
+  const server = createServer((socket) => {
+    socket.on('error', () => {});
+    socket.once('data', () => socket.end(answer));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const db = openDatabase({ url: `postgres://someone@127.0.0.1:${port}/gone`, maxConnections: 1 });
+  onTestFinished(async () => {
+    await db.close();
+    server.close();
+  });
+  const work = () => db.transaction(({ query }) => query('fine', 'SELECT 1', []));
+  await expect(work()).rejects.toMatchObject({ kind: 'unavailable' });
+  await expect(work(), 'the pool lives on').rejects.toMatchObject({ kind: 'unavailable' });
 });
 
 test('a connection that dies while idle is heard of, and ends nobody', async () => {

@@ -9,6 +9,7 @@ import {
   type Endpoint,
   RECORDS_PATH,
   refreshAnswer,
+  textOrNumber,
   tokenAnswer,
   transaction,
   transactionsAnswer,
@@ -94,8 +95,8 @@ function shapeOf(schema: z.core.$ZodType, path: string): Shape {
     case 'number':
     case 'boolean':
       return shape({ path, types: new Set([def.type]) });
-    case 'custom':
-      return shape({ path, types: new Set(['string', 'number']) }); // `textOrNumber`, the only one in an answer's place
+    case 'custom': // `textOrNumber` or `jsonNumber`: the contract has no other
+      return shape({ path, types: new Set(schema === textOrNumber ? ['string', 'number'] : ['number']) });
     case 'unknown':
       return shape({ path, types: null });
     case 'enum':

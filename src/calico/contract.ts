@@ -43,8 +43,8 @@ export function pageQuery({ cursor, limit, startTime }: PageQuery): Record<strin
 // --- values -------------------------------------------------------------------------------------------------
 
 const jsonNumber = z.custom<JsonNumber>((value) => JSON.isRawJSON(value), 'Invalid input: expected number');
-/** Not a union: what is no text would be refused first, and a refusal costs more than all else of a number. */
-const textOrNumber = z.custom<string | JsonNumber>(
+/** A JSON string or number. Not a union: a number would be refused as text first, and a refusal costs more than all else of it. */
+export const textOrNumber = z.custom<string | JsonNumber>(
   (value) => typeof value === 'string' || JSON.isRawJSON(value),
   'Invalid input: expected text or number',
 );

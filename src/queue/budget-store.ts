@@ -5,7 +5,7 @@
  */
 import { Redis } from 'ioredis';
 import pg from 'pg';
-import { RateLimiterPostgres, RateLimiterRedis, type RateLimiterStoreAbstract } from 'rate-limiter-flexible';
+import { type RateLimiterAbstract, RateLimiterPostgres, RateLimiterRedis } from 'rate-limiter-flexible';
 
 /**
  * One request in each window of `everyUs` microseconds. A window begins when the one before it ended, if that is at most
@@ -13,7 +13,7 @@ import { RateLimiterPostgres, RateLimiterRedis, type RateLimiterStoreAbstract } 
  */
 export type BudgetWindow = { everyUs: number; makeUpUs: number };
 
-export type BudgetStore = { limiter: RateLimiterStoreAbstract; close(): Promise<void> };
+export type BudgetStore = { limiter: Pick<RateLimiterAbstract, 'consume'>; close(): Promise<void> };
 
 /** A store that has not answered by then is out of order: requests wait for it. A healthy one needs 1 to 5 ms. */
 const STORE_TIMEOUT_MS = 1_000;

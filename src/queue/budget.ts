@@ -1,8 +1,8 @@
 /** The budget of requests of all processes: a `Limiter` (calico/limiter.ts) over the queue's own Redis or Postgres. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { type RateLimiterAbstract, RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
-import { type BudgetWindow, MOST_AT_ONCE } from './budget-store.ts';
+import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
+import { type BudgetStore, type BudgetWindow, MOST_AT_ONCE } from './budget-store.ts';
 import type { QueueConnection } from './connection.ts';
 import { outageLog } from './outage.ts';
 
@@ -105,7 +105,7 @@ export function windowFor(perSecond: number): BudgetWindow {
   return { everyUs, makeUpUs: MAKE_UP_MS * 1_000 };
 }
 
-async function askOf(limiter: RateLimiterAbstract): Promise<number> {
+async function askOf(limiter: BudgetStore['limiter']): Promise<number> {
   try {
     await limiter.consume(KEY);
     return 0;
@@ -116,7 +116,7 @@ async function askOf(limiter: RateLimiterAbstract): Promise<number> {
 }
 
 async function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
-  work.catch(() => undefined);
+  work.catch(() => undefined); // it fails as well, when its turn comes and nobody waits for it any more
   signal.throwIfAborted();
   const { promise, reject } = Promise.withResolvers<never>();
   const onAbort = () => reject(signal.reason);

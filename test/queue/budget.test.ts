@@ -1,10 +1,12 @@
 /** Promise 10: one budget of requests for all processes, wherever the queue is. */
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { RateLimiterRes } from 'rate-limiter-flexible';
 import { expect, it, onTestFinished } from 'vitest';
 import { type Budget, openBudget } from '../../src/queue/budget.ts';
 import { migrateQueue, openQueueConnection } from '../../src/queue/connection.ts';
 import { describeOnBothQueues, type TestQueueBackend } from '../support/queue-backends.ts';
+import { waitFor } from '../support/wait-for.ts';
 import { collectLogs, type Logs } from './harness.ts';
 
 const never = new AbortController().signal;
@@ -21,6 +23,43 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
   await work();
   return performance.now() - began;
 }
+
+it('asks more and more at once while nobody has to wait, at most 16; from the first that has to, one by one', async () => {
+  const asked: { grant(): void; refuse(): void }[] = [];
+  const consume = () =>
+    new Promise<RateLimiterRes>((resolve, reject) => {
+      const leftMs = new RateLimiterRes(0, 1);
+      asked.push({ grant: () => resolve(leftMs), refuse: () => reject(leftMs) });
+    });
+  const store = { limiter: { consume }, close: async () => {} };
+  const connection = { where: 'here', openBudgetStore: () => store };
+  const budget = openBudget({ connection, perSecond: 1, log: collectLogs().log });
+  const askedAtOnce = (count: number) =>
+    waitFor(() => asked.length, { describe: `${count} to ask at once`, until: (length) => length >= count });
+  const requests = Array.from({ length: 100 }, () => budget.acquire(never));
+
+  const granted: number[] = [];
+  for (const expected of [1, 2, 4, 8, 16, 16]) {
+    await askedAtOnce(expected);
+    granted.push(asked.length);
+    for (const { grant } of asked.splice(0)) grant();
+  }
+  expect(granted).toEqual([1, 2, 4, 8, 16, 16]);
+
+  await askedAtOnce(16);
+  for (const { refuse } of asked.splice(0)) refuse();
+  await askedAtOnce(16);
+  for (const { grant } of asked.splice(0)) grant();
+  await askedAtOnce(1);
+  expect(asked, 'whoever stood in line behind them').toHaveLength(1);
+
+  const waiting = waitFor(() => asked.splice(0).map(({ grant }) => grant()), {
+    describe: 'all requests to be granted',
+    until: () => isOver,
+  });
+  let isOver = false;
+  await Promise.all([waiting, Promise.all(requests).then(() => (isOver = true))]);
+});
 
 describeOnBothQueues('the budget', (backend) => {
   it('is one for two processes, and both have their share of it', async () => {

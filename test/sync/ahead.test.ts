@@ -1,0 +1,26 @@
+/** The next page is asked for at once and read when the one before it is on its way to Postgres. */
+import { setImmediate } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { beginAhead } from '../../src/sync/ahead.ts';
+
+test('fetches at once, and reads only after what is more urgent', async () => {
+  const done: string[] = [];
+  const sent = Promise.withResolvers<void>();
+  const fetch = async () => done.push('fetched');
+  const begun = await beginAhead({ fetch, read: () => done.push('read'), after: sent.promise });
+  await setImmediate();
+  expect(done).toEqual(['fetched']);
+  sent.resolve();
+  await setImmediate().then(() => done.push('the loop came round'));
+  await begun.result();
+  expect(done).toEqual(['fetched', 'the loop came round', 'read']);
+});
+
+test('a fetch that fails is over, whoever asks for its result', async () => {
+  const failing = async () => {
+    throw new Error('no page');
+  };
+  const begun = await beginAhead({ fetch: failing, read: () => 0, after: Promise.resolve() });
+  await begun.ended;
+  await expect(begun.result()).rejects.toThrow('no page');
+});

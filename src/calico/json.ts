@@ -102,32 +102,37 @@ export type Bounds = { levels: number; mustFitNumeric: boolean };
 const UNBOUNDED: Bounds = { levels: Number.POSITIVE_INFINITY, mustFitNumeric: false };
 
 /**
- * JSON with sorted keys: the same record has the same text whatever the order in which the API wrote its fields.
- * @throws OutOfBounds where the value breaks `bounds`, whose check costs nothing beside the writing.
+ * JSON with sorted keys: the same record has the same text whatever the order in which the API wrote its fields. Keys that look like
+ * an index are sorted as numbers and come first, as in any JavaScript object.
+ * @throws OutOfBounds where the value breaks `bounds`, whose check costs nothing beside the sorting.
  */
 export function canonicalJson(value: unknown, bounds: Bounds = UNBOUNDED): string {
-  return write(value, bounds.levels, bounds.mustFitNumeric);
+  // Written by V8 at once: a text that is put together field by field takes as long and leaves twice as much to be collected.
+  return JSON.stringify(inOrder(value, bounds.levels, bounds.mustFitNumeric)) ?? 'null';
 }
 
-function write(value: unknown, levels: number, mustFit: boolean): string {
-  if (typeof value === 'string') return quote(value);
-  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
+/** The value with each object's keys in order. */
+function inOrder(value: unknown, levels: number, mustFit: boolean): unknown {
+  if (typeof value !== 'object' || value === null) return value;
   if (isJsonNumber(value)) {
     if (mustFit && !fitsNumeric(value.rawJSON)) throw new OutOfBounds();
-    return value.rawJSON;
+    return value;
   }
   if (levels === 0) throw new OutOfBounds();
-  let parts = '';
   if (Array.isArray(value)) {
-    for (const part of value) parts += (parts === '' ? '' : ',') + write(part, levels - 1, mustFit);
-    return `[${parts}]`;
+    // Not `map`: what a closure takes in is set aside at each call of the function, that of a mere text too.
+    const parts: unknown[] = [];
+    for (const part of value) parts.push(inOrder(part, levels - 1, mustFit));
+    return parts;
   }
   const object = value as Record<string, unknown>;
-  for (const { name, before } of sortedNames(object)) {
-    parts += before;
-    parts += write(object[name], levels - 1, mustFit);
+  const sorted: Record<string, unknown> = {};
+  for (const name of sortedNames(object)) {
+    const part = inOrder(object[name], levels - 1, mustFit);
+    if (name === '__proto__') Object.defineProperty(sorted, name, { value: part, enumerable: true });
+    else sorted[name] = part;
   }
-  return `{${parts}}`;
+  return sorted;
 }
 
 /** A number that `parseExactJson` read. An ordinary object has hardly ever such a member, and that is a cheap question. */
@@ -135,10 +140,8 @@ export function isJsonNumber(value: object): value is JsonNumber {
   return (value as Partial<JsonNumber>).rawJSON !== undefined && JSON.isRawJSON(value);
 }
 
-/** A name in its object's sorted order, and the text that stands before its value. */
-type SortedName = { name: string; before: string };
 /** Names in the order in which an object has them; `sorted` where one ends here. */
-type Order = { next: Map<string, Order>; sorted: SortedName[] | null };
+type Order = { next: Map<string, Order>; sorted: string[] | null };
 
 /**
  * The orders of names that came so far: a page's records have a dozen. Sorted once each, for listing and sorting the names of each
@@ -148,7 +151,7 @@ let orders: Order = { next: new Map(), sorted: null };
 let ordersKept = 0;
 const MOST_ORDERS = 1_000;
 
-function sortedNames(object: Record<string, unknown>): SortedName[] {
+function sortedNames(object: Record<string, unknown>): string[] {
   let at = orders;
   for (const name in object) {
     let next = at.next.get(name);
@@ -159,22 +162,13 @@ function sortedNames(object: Record<string, unknown>): SortedName[] {
     }
     at = next;
   }
-  at.sorted ??= Object.keys(object)
-    .sort()
-    .map((name, index) => ({ name, before: `${index > 0 ? ',' : ''}${quote(name)}:` }));
+  at.sorted ??= Object.keys(object).sort();
   const { sorted } = at;
   if (ordersKept > MOST_ORDERS) {
     orders = { next: new Map(), sorted: null };
     ordersKept = 0;
   }
   return sorted;
-}
-
-/** Holds nothing that JSON.stringify escapes, as nearly every text; then it is not called. */
-const IS_PLAIN = /^[ !#-[\]-\ud7ff\ue000-\uffff]*$/;
-
-function quote(text: string): string {
-  return IS_PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
 }
 
 /** A JSON object; a `JsonNumber` is none. */

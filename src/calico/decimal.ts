@@ -5,6 +5,8 @@ export const MAX_DIGITS = 78;
 /** At most this many of them after the point. */
 export const MAX_SCALE = 30;
 
+/** As nearly every amount is written, and as it is returned: no sign, no zeros in front, within both limits. */
+const PLAIN = /^(?:0|[1-9][0-9]{0,47})(?:\.[0-9]{1,30})?$/;
 const DECIMAL = /^(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?$/;
 
 /**
@@ -13,6 +15,7 @@ const DECIMAL = /^(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?$/;
  * @returns the text for `numeric`, or `{ problem }` in words.
  */
 export function parseDecimal(text: string): string | { problem: string } {
+  if (PLAIN.test(text)) return text;
   const match = DECIMAL.exec(text);
   if (!match) return { problem: 'is not a decimal number' };
   const [, sign = '', whole = '', fraction = '', exponent = '0'] = match;

@@ -1,12 +1,15 @@
 import { assetPosition } from '../../calico/contract.ts';
+import { fastReader } from '../../calico/fast-read.ts';
 import { keyOf, type PositionRow } from '../../db/positions.ts';
 import { contentHashOf, keyFaults, type Normalized, problemsOf, readRaw, textField } from './record.ts';
+
+const read = fastReader(assetPosition);
 
 /** One wire position as a row. Pure and total: what is no row says why. Absent parts of the key become ''. */
 export function normalizeAsset(record: unknown, keepRaw: boolean): Normalized<PositionRow> {
   const raw = readRaw(record, keepRaw);
   if (typeof raw !== 'string') return { problems: raw, key: keyOfUnread(record) };
-  const parsed = assetPosition.safeParse(record);
+  const parsed = read(record);
   if (!parsed.success) return { problems: problemsOf(parsed.error), key: keyOfUnread(record) };
   const wire = parsed.data;
   const { provider_id, account_id, asset_symbol, network, contract_address } = wire;

@@ -1,0 +1,120 @@
+/** Records are read without zod; what comes of it must be what zod would have made of them. */
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { assetPosition, transaction } from '../../src/calico/contract.ts';
+import { ANSWER_SHAPES, type Shape } from '../../src/calico/contract-shape.ts';
+import { fastReader } from '../../src/calico/fast-read.ts';
+import { isObject, parseExactJson } from '../../src/calico/json.ts';
+import { everyRecordOf } from '../../src/sandbox/data.ts';
+import { generateData } from '../../src/sandbox/generate.ts';
+import { fee } from '../support/records.ts';
+
+const STREAMS = {
+  assets: { schema: assetPosition, read: fastReader(assetPosition) },
+  transactions: { schema: transaction, read: fastReader(transaction) },
+} as const;
+type StreamName = keyof typeof STREAMS;
+
+const data = generateData({ customers: 3, transactions: 200, seed: 11 });
+const sound: Record<StreamName, string[]> = { assets: [], transactions: [] };
+for (const customerId of data.customerIds())
+  for (const name of ['assets', 'transactions'] as const)
+    sound[name].push(...everyRecordOf(data, name, customerId));
+
+/** The contract's places of a record. */
+function recordShape(name: StreamName): Shape {
+  const records = ANSWER_SHAPES[name].fields.get('data')?.fields.get(name)?.items;
+  if (!records) throw new Error(`no records in the shape of ${name}`);
+  return records;
+}
+
+/** Of a value only what the contract names and somebody reads. */
+function named(value: unknown, shape: Shape): unknown {
+  if (Array.isArray(value)) return value.map((one) => (shape.items ? named(one, shape.items) : one));
+  if (!isObject(value)) return value;
+  const fields = [...shape.fields].filter(([, field]) => field.types !== null);
+  return Object.fromEntries(fields.map(([name, field]) => [name, named(value[name], field)]));
+}
+
+test.each(['assets', 'transactions'] as const)(
+  'every sound record of %s is read, and without zod',
+  (name) => {
+    const { schema, read } = STREAMS[name];
+    for (const text of sound[name]) {
+      const record = parseExactJson(text);
+      // zod would leave in what the contract does not name.
+      expect(read(record)).toEqual({ success: true, data: named(schema.parse(record), recordShape(name)) });
+    }
+  },
+);
+
+const ODD = [
+  'null',
+  '""',
+  '" "',
+  '"x"',
+  'true',
+  '0',
+  '-1',
+  '1.50',
+  '"-0"',
+  '"1e3"',
+  '1e400',
+  '"1."',
+  '[]',
+  '{}',
+];
+const MORE_ODD = [
+  '[null]',
+  '{"items":null}',
+  '{"items":[{}]}',
+  '{"amount":"1"}',
+  '1700000000',
+  '1700000000000',
+];
+const dates = ['"2024-02-30T00:00:00Z"', '"2024-02-29T23:59:59.123456+02:00"', '"0000-01-01T00:00:00Z"'];
+
+/** Every place of a record that is there, as a path; also one that is not. */
+function pathsOf(value: unknown, path: string[] = []): string[][] {
+  const parts = typeof value === 'object' && value !== null ? Object.entries(value) : [];
+  return [path, [...path, 'surplus'], ...parts.flatMap(([name, part]) => pathsOf(part, [...path, name]))];
+}
+
+/** The record with another value there; null: with nothing there. */
+function changed(value: unknown, [name, ...rest]: string[], to: string | null): unknown {
+  if (name === undefined) return to === null ? undefined : JSON.parse(to);
+  const copy = (Array.isArray(value) ? [...value] : { ...(value as object) }) as Record<string, unknown>;
+  if (rest.length === 0 && to === null) delete copy[name];
+  else copy[name] = changed(copy[name], rest, to);
+  return copy;
+}
+
+test.each(['assets', 'transactions'] as const)('any record of %s is taken or refused as by zod', (name) => {
+  const { schema, read } = STREAMS[name];
+  const seen = { taken: 0, refused: 0 };
+  const broken = fc
+    .constantFrom(...sound[name])
+    .map((text) => JSON.parse(text) as { fees?: { items: unknown[] } })
+    .map((record) => ({ ...record, ...(record.fees ? { fees: { items: [fee('0.1'), fee('-2')] } } : {}) }))
+    .chain((record) =>
+      fc.tuple(
+        fc.constant(record),
+        fc.constantFrom(...pathsOf(record)),
+        fc.constantFrom(null, ...ODD, ...MORE_ODD, ...dates),
+      ),
+    );
+  fc.assert(
+    fc.property(broken, ([record, path, to]) => {
+      const value = changed(record, path, to);
+      const parsed = value === undefined ? value : parseExactJson(JSON.stringify(value));
+      const [one, other] = [read(parsed), schema.safeParse(parsed)];
+      seen[other.success ? 'taken' : 'refused']++;
+      expect(one.success).toBe(other.success);
+      const shape = recordShape(name);
+      expect(named(one.data, shape)).toEqual(named(other.data, shape));
+      expect(one.error?.issues).toEqual(other.error?.issues);
+    }),
+    { numRuns: 3_000 },
+  );
+  expect(Math.min(seen.taken, seen.refused)).toBeGreaterThan(500);
+});

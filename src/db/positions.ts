@@ -3,8 +3,8 @@ import type { Transaction } from './client.ts';
 import { seenInWalk } from './passes.ts';
 import { assetPositionHistory, assetPositions } from './schema.ts';
 import { KEY_COLUMNS } from './schema-sync.ts';
-import type { PageOwner, Standing, Written } from './transactions.ts';
-import { upsertRows } from './upsert.ts';
+import type { PageOwner, PageWriter, Standing, Written } from './transactions.ts';
+import { batchOf, type RowOf, upsert } from './upsert.ts';
 
 /** One position. Absent parts of the key are ''; `raw` is JSON text, `contentHash` is `\x…`. */
 export type PositionRow = {
@@ -56,7 +56,14 @@ WHERE h.customer_id = $1 AND ${tuple('h', KEY)} = ${tuple('i', KEY)} AND h.valid
  * the history; a new `as_of` alone only moves the current row. A key that an earlier page of the same walk held in
  * another state is not written: it is returned as a conflict.
  */
-export async function writePositions(
+export function positionsWriter(rows: readonly PositionRow[]): PageWriter<ExistingPosition> {
+  return {
+    find: (tx, customerId) => findPositions(tx, customerId, rows),
+    write: (tx, owner, existing) => writePositions(tx, owner, rows, existing),
+  };
+}
+
+async function writePositions(
   tx: Transaction,
   owner: PageOwner,
   rows: readonly PositionRow[],
@@ -68,7 +75,7 @@ export async function writePositions(
   const conflicting = new Set(conflicts);
 
   const written = { inserted: 0, updated: 0, unchanged: 0, conflicts };
-  const changed: (typeof assetPositions.$inferInsert)[] = [];
+  const changed: RowOf<typeof assetPositions>[] = [];
   const newStates: PositionRow[] = [];
   for (const [index, row] of rows.entries()) {
     const old = existing.get(index);
@@ -79,17 +86,16 @@ export async function writePositions(
     }
     if (old) written.updated++;
     else written.inserted++;
-    const values = { ...row, customerId: owner.customerId, lastRunId: owner.runId };
-    // undefined: the column's default, now()
-    changed.push(old ? { ...values, firstSeenAt: old.firstSeenAt } : values);
+    // Without it the column's default, now().
+    changed.push(old ? { ...row, firstSeenAt: old.firstSeenAt } : row);
     if (!old?.sameState || old.removed) newStates.push(row);
   }
 
-  const states = newStates.map((row) => ({ ...row, customerId: owner.customerId, lastRunId: owner.runId }));
+  const closed = [owner.customerId, ...keyArrays(newStates)];
   const answered = Promise.all([
-    upsertRows(tx, assetPositions, changed),
-    states.length > 0 && tx.query('close_history', CLOSE_HISTORY, [owner.customerId, ...keyArrays(states)]),
-    upsertRows(tx, assetPositionHistory, states),
+    upsert(tx, owner, batchOf(assetPositions, changed)),
+    newStates.length > 0 && tx.query('close_history', CLOSE_HISTORY, closed),
+    upsert(tx, owner, batchOf(assetPositionHistory, newStates)),
   ]);
   return { ...written, answered };
 }
@@ -105,8 +111,7 @@ export function keyOf(row: PositionKey | undefined): string {
   return JSON.stringify([row.providerId, row.accountId, row.assetSymbol, row.network, row.contractAddress]);
 }
 
-/** What stands of the keys of `rows`. */
-export async function findPositions(
+async function findPositions(
   tx: Transaction,
   customerId: string,
   rows: readonly PositionRow[],

@@ -2,7 +2,7 @@
 import type { Transaction } from './client.ts';
 import { seenInWalk } from './passes.ts';
 import { TRANSACTION_KINDS, type TransactionKind, transactionFees, transactionTables } from './schema.ts';
-import { arrayLiteral, upsertRows } from './upsert.ts';
+import { arrayLiteral, type Batch, batchOf, upsert } from './upsert.ts';
 
 /** What all six kinds have, and the sides that some have; absent is null. `raw` is JSON text, `contentHash` is `\x…`. */
 export type TransactionRow = {
@@ -94,18 +94,48 @@ ${TRANSACTION_KINDS.map(
 /** What stands of a page's keys, by the row's index in the page. */
 export type Standing<Row> = ReadonlyMap<number, Row>;
 
+/** A page's rows, ready to be written: first it is looked at what stands of their keys, in one statement, then they are written beside it. */
+export type PageWriter<Existing> = {
+  find(tx: Transaction, customerId: string): Promise<Standing<Existing>>;
+  write(tx: Transaction, owner: PageOwner, existing: Standing<Existing>): Promise<Written>;
+};
+
 /**
- * Writes a page's transactions, each key at most once in `rows`, beside what `findTransactions` found of them. Unchanged rows
- * are not touched; a transaction whose kind changed moves, with its `first_seen_at`; one that was marked removed and is back
- * is live again.
+ * Writes a page's transactions, each key at most once in `rows`. Unchanged rows are not touched; a transaction whose kind changed
+ * moves, with its `first_seen_at`; one that was marked removed and is back is live again.
  * A row whose key another record of the same walk holds with another account, time or hash is not written: it is
  * returned as a conflict.
+ * `expectNew`: the statements' values are made at once, as if all rows were new. Where they are, nobody waits for that later.
  */
-export async function writeTransactions(
+export function transactionsWriter(
+  rows: readonly TransactionRow[],
+  expectNew: boolean,
+): PageWriter<ExistingTransaction> {
+  const sought = [
+    arrayLiteral(rows.map((row) => row.providerId)),
+    arrayLiteral(rows.map((row) => row.transactionId)),
+    arrayLiteral(rows.map((row) => row.contentHash)),
+    arrayLiteral(rows.map((row) => row.accountId)),
+    arrayLiteral(rows.map((row) => row.occurredAt)),
+    arrayLiteral(rows.map((row) => row.transactionHash)),
+  ];
+  const allNew = expectNew ? batchesOf(rows) : null;
+  return {
+    find: async (tx, customerId) => {
+      const values = [customerId, ...sought];
+      const found = await tx.query<ExistingTransaction>('find_transactions', FIND_EXISTING, values);
+      return new Map(found.map((row) => [row.ord - 1, row]));
+    },
+    write: (tx, owner, existing) => writeTransactions(tx, owner, rows, existing, allNew),
+  };
+}
+
+async function writeTransactions(
   tx: Transaction,
   owner: PageOwner,
   rows: readonly TransactionRow[],
   existing: Standing<ExistingTransaction>,
+  allNew: Batches | null,
 ): Promise<Written> {
   const suspects = rows.flatMap((_row, index) => (existing.get(index)?.otherIdentity ? [index] : []));
   const walk = { ...owner, stream: 'transactions' } as const;
@@ -124,54 +154,46 @@ export async function writeTransactions(
       changed.push({ row, old });
     }
   }
+  const { kinds, fees } = (written.inserted === rows.length && allNew) || batchesOf(changed.map(asWritten));
   const answered = Promise.all([
     ...TRANSACTION_KINDS.map((kind) => {
       const leaving = changed.filter(({ row, old }) => old?.kind === kind && row.kind !== kind);
       return deleteFrom(tx, kind, owner.customerId, leaving);
     }),
-    ...TRANSACTION_KINDS.map((kind) => {
-      const arriving = changed.filter(({ row }) => row.kind === kind);
-      return upsertRows(tx, transactionTables[kind], arriving.map(valuesOf(owner)));
-    }),
+    ...kinds.map((batch) => upsert(tx, owner, batch)),
     deleteSpareFees(tx, owner.customerId, changed),
-    upsertRows(tx, transactionFees, feesOf(owner, changed)),
+    upsert(tx, owner, fees),
   ]);
   return { ...written, answered };
 }
 
 type Changed = { row: TransactionRow; old: ExistingTransaction | undefined };
 
-const valuesOf =
-  ({ customerId, runId }: PageOwner) =>
-  ({ row, old }: Changed) => ({
-    ...row,
-    customerId,
-    lastRunId: runId,
-    // absent: the column's default, now()
-    ...(old ? { firstSeenAt: old.firstSeenAt } : {}),
-  });
+/** Without `firstSeenAt` the column's default, now(). */
+const asWritten = ({ row, old }: Changed) => (old ? { ...row, firstSeenAt: old.firstSeenAt } : row);
+
+type Batches = { kinds: Batch[]; fees: Batch };
+
+function batchesOf(rows: readonly (TransactionRow & { firstSeenAt?: string })[]): Batches {
+  return {
+    kinds: TRANSACTION_KINDS.map((kind) =>
+      batchOf(
+        transactionTables[kind],
+        rows.filter((row) => row.kind === kind),
+      ),
+    ),
+    fees: batchOf(
+      transactionFees,
+      rows.flatMap(({ providerId, transactionId, fees }) =>
+        fees.map((fee) => ({ ...fee, providerId, transactionId })),
+      ),
+    ),
+  };
+}
 
 /** The key of a transaction in `sync_pages` and in quarantine; JSON, so that no part runs into the next. */
 export function keyOf(row: Pick<TransactionRow, 'providerId' | 'transactionId'> | undefined): string {
   return row ? JSON.stringify([row.providerId, row.transactionId]) : '';
-}
-
-/** What stands of the keys of `rows`. */
-export async function findTransactions(
-  tx: Transaction,
-  customerId: string,
-  rows: readonly TransactionRow[],
-): Promise<Standing<ExistingTransaction>> {
-  const found = await tx.query<ExistingTransaction>('find_transactions', FIND_EXISTING, [
-    customerId,
-    arrayLiteral(rows.map((row) => row.providerId)),
-    arrayLiteral(rows.map((row) => row.transactionId)),
-    arrayLiteral(rows.map((row) => row.contentHash)),
-    arrayLiteral(rows.map((row) => row.accountId)),
-    arrayLiteral(rows.map((row) => row.occurredAt)),
-    arrayLiteral(rows.map((row) => row.transactionHash)),
-  ]);
-  return new Map(found.map((row) => [row.ord - 1, row]));
 }
 
 async function deleteFrom(
@@ -202,10 +224,4 @@ async function deleteSpareFees(
       AND f.position >= u.fees`;
   const keys = [rewritten.map((row) => row.providerId), rewritten.map((row) => row.transactionId)];
   await tx.query('delete_fees', text, [customerId, ...keys, rewritten.map((row) => row.fees.length)]);
-}
-
-function feesOf({ customerId, runId }: PageOwner, changed: readonly Changed[]) {
-  return changed.flatMap(({ row: { providerId, transactionId, fees } }) =>
-    fees.map((fee) => ({ ...fee, customerId, providerId, transactionId, lastRunId: runId })),
-  );
 }

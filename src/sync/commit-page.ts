@@ -26,8 +26,8 @@ export type PageCommit = {
   pass: Pass;
   page: Page;
   prepared: PreparedPage;
-  /** Called, perhaps more than once, when all that the page writes is on its way and there is only to wait for it. */
-  onSent?: () => void;
+  /** Called, perhaps more than once, when all that the page writes is on its way and there is only to wait for it; what it counts. */
+  onSent?: (counts: Counts) => void;
 };
 
 /** What the stream's receipt gained, and the pass as it goes on; null where it is over. */
@@ -87,7 +87,7 @@ async function commitIn(tx: Transaction, commit: PageCommit, open: OpenWrite): P
     addToReceipt(tx, run, stream.name, { pages, counts, end: to === null ? ended : null }),
     to && goOn(),
   ]);
-  onSent?.();
+  onSent?.(counts);
   await last;
   if (to === null) {
     await judgeRemovals(tx, ended);

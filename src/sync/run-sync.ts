@@ -10,7 +10,7 @@ import { beginPass, isUnderWay, type Pass, readCheckpoint } from '../db/checkpoi
 import { announce, completionOf } from '../db/events.ts';
 import { acquireLease, holdLease } from '../db/leases.ts';
 import { countLiveRows } from '../db/removals.ts';
-import { endRun, noteInRun, openRun, readReceipts } from '../db/runs.ts';
+import { type Counts, endRun, noteInRun, openRun, readReceipts } from '../db/runs.ts';
 import { markProvidersDown, markProvidersUp, resolveDeadLetters } from '../db/set-aside.ts';
 import { takeOverPass } from '../db/takeover.ts';
 import type { Begun } from './ahead.ts';
@@ -136,14 +136,16 @@ async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outcome | n
   const { deps, lease, courier } = turn;
   const { endpoint } = stream;
   const { pageLimit: limit, keepRaw } = deps.settings;
-  const fetch = (cursor: string | null) =>
-    courier.page({ endpoint, cursor, limit, startTime: pass.passStartTime });
-  const read = (page: Page): ReadPage => ({ page, prepared: stream.prepare(page, keepRaw) });
+  let expectNew = false;
+  const read = async (cursor: string | null, turnToRead?: Promise<void>): Promise<ReadPage> => {
+    const page = await courier.page({ endpoint, cursor, limit, startTime: pass.passStartTime, turnToRead });
+    return { page, prepared: stream.prepare(page, keepRaw, expectNew) };
+  };
   let begun: Begun<ReadPage> | null = null;
   let sent = Promise.withResolvers<void>();
   try {
     for (let at = pass; ; ) {
-      const current: ReadPage = await (begun?.result() ?? fetch(at.cursor).then(read));
+      const current: ReadPage = await (begun?.result() ?? read(at.cursor));
       const { page } = current;
       if (at.pagesDone >= MAX_PAGES * (at.passWalk + 1))
         throw walkError(endpoint, `the pages have no end: ${MAX_PAGES} in one walk`);
@@ -151,9 +153,16 @@ async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outcome | n
       const mayBeLast = isSecondLook(at, page) || turn.pagesLeft <= 1 || turn.stop.aborted;
       // Asked for and read while this one is written, which is committed first all the same.
       sent = Promise.withResolvers();
-      const ahead = { fetch: () => fetch(nextCursor), read, after: sent.promise };
+      const ahead = {
+        begin: (toRead: Promise<void>) => read(nextCursor, toRead),
+        after: sent.promise,
+      };
       begun = nextCursor === null || mayBeLast ? null : await deps.begin(ahead);
-      const commit = { lease, run: turn.run, stream, pass: at, ...current, onSent: sent.resolve };
+      const onSent = ({ fetched, inserted }: Counts) => {
+        expectNew = inserted * 2 > fetched;
+        sent.resolve();
+      };
+      const commit = { lease, run: turn.run, stream, pass: at, ...current, onSent };
       const { step, counts, next } = await commitPage(deps.db, commit);
       const told = step === 'stands' ? 'the first page stands' : 'page committed';
       turn.log.debug({ stream: stream.name, page: at.pagesDone, ...counts }, told);

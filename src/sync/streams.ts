@@ -4,22 +4,20 @@ import type { Page } from '../calico/pages.ts';
 import type { Transaction } from '../db/client.ts';
 import {
   type ExistingPosition,
-  findPositions,
   keyOf as keyOfPosition,
   type PositionRow,
-  writePositions,
+  positionsWriter,
 } from '../db/positions.ts';
 import type { StreamName } from '../db/schema-sync.ts';
 import type { Problem } from '../db/set-aside.ts';
 import {
   type ExistingTransaction,
-  findTransactions,
   keyOf as keyOfTransaction,
   type PageOwner,
-  type Standing,
+  type PageWriter,
   type TransactionRow,
+  transactionsWriter,
   type Written,
-  writeTransactions,
 } from '../db/transactions.ts';
 import { normalizeAsset } from './normalize/assets.ts';
 import type { Normalized } from './normalize/record.ts';
@@ -61,7 +59,8 @@ export type Stream = {
   refreshEndpoint: Endpoint;
   /** Can a pass ask for what is new only? */
   hasWindow: boolean;
-  prepare(page: Page, keepRaw: boolean): PreparedPage;
+  /** `expectNew`: most rows will be new, so that what writes them is made at once. */
+  prepare(page: Page, keepRaw: boolean, expectNew: boolean): PreparedPage;
 };
 
 type StreamSpec<Row, Existing> = Omit<Stream, 'prepare'> & {
@@ -71,13 +70,7 @@ type StreamSpec<Row, Existing> = Omit<Stream, 'prepare'> & {
   identityOf(row: Row): string;
   conflict: string;
   timeOf(row: Row): string | null;
-  find(tx: Transaction, customerId: string, rows: readonly Row[]): Promise<Standing<Existing>>;
-  write(
-    tx: Transaction,
-    owner: PageOwner,
-    rows: readonly Row[],
-    existing: Standing<Existing>,
-  ): Promise<Written>;
+  writer(rows: readonly Row[], expectNew: boolean): PageWriter<Existing>;
 };
 
 const assets = defineStream<PositionRow, ExistingPosition>({
@@ -97,8 +90,7 @@ const assets = defineStream<PositionRow, ExistingPosition>({
     ]),
   conflict: 'another position of this pass has the same key and another quantity, value or cost',
   timeOf: () => null,
-  find: findPositions,
-  write: writePositions,
+  writer: positionsWriter,
 });
 
 const transactions = defineStream<TransactionRow, ExistingTransaction>({
@@ -111,8 +103,7 @@ const transactions = defineStream<TransactionRow, ExistingTransaction>({
   identityOf: (row) => JSON.stringify([row.accountId, row.occurredAt, row.transactionHash]),
   conflict: 'another transaction of this pass has the same id and another account, time or hash',
   timeOf: (row) => row.occurredAt,
-  find: findTransactions,
-  write: writeTransactions,
+  writer: transactionsWriter,
 });
 
 /** As Postgres compares them: 7.40 is 7.4. */
@@ -124,7 +115,7 @@ function spelledOnce(decimal: string | null): string | null {
 export const STREAMS: readonly Stream[] = [assets, transactions];
 
 function defineStream<Row, Existing>(spec: StreamSpec<Row, Existing>): Stream {
-  return { ...spec, prepare: (page, keepRaw) => prepare(spec, page.records, keepRaw) };
+  return { ...spec, prepare: (page, keepRaw, expectNew) => prepare(spec, page.records, keepRaw, expectNew) };
 }
 
 /**
@@ -135,6 +126,7 @@ function prepare<Row, Existing>(
   spec: StreamSpec<Row, Existing>,
   records: readonly unknown[],
   keepRaw: boolean,
+  expectNew: boolean,
 ): PreparedPage {
   const refused: Refused[] = [];
   const rows = new Map<string, { index: number; row: Row }>();
@@ -159,6 +151,8 @@ function prepare<Row, Existing>(
     if (time !== null && (latest === null || time > latest)) latest = time;
   }
   const candidates = [...rows].map(([key, { index }]) => ({ index, key }));
+  const rowsOf = (some: readonly Candidate[]) => some.flatMap(({ key }) => rows.get(key)?.row ?? []);
+  const whole = spec.writer(rowsOf(candidates), expectNew);
   const inOrder = [...candidates, ...refused].toSorted((one, other) => one.index - other.index);
   return {
     duplicates,
@@ -167,12 +161,12 @@ function prepare<Row, Existing>(
     keys: inOrder.flatMap(({ key }) => key ?? []),
     latest,
     conflict: spec.conflict,
-    look: async (tx, owner, candidates) => {
-      const chosen = candidates.flatMap(({ key }) => rows.get(key)?.row ?? []);
-      const existing = await spec.find(tx, owner.customerId, chosen);
+    look: async (tx, owner, chosen) => {
+      const writer = chosen === candidates ? whole : spec.writer(rowsOf(chosen), false);
+      const existing = await writer.find(tx, owner.customerId);
       return async () => {
-        const written = await spec.write(tx, owner, chosen, existing);
-        return { ...written, conflicts: written.conflicts.flatMap((at) => candidates[at] ?? []) };
+        const written = await writer.write(tx, owner, existing);
+        return { ...written, conflicts: written.conflicts.flatMap((at) => chosen[at] ?? []) };
       };
     },
   };

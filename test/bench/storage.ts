@@ -7,7 +7,7 @@ import pg from 'pg';
 import { parseExactJson } from '../../src/calico/json.ts';
 import { type Database, openDatabase } from '../../src/db/client.ts';
 import { TRANSACTION_KINDS } from '../../src/db/schema.ts';
-import { findTransactions, type TransactionRow, writeTransactions } from '../../src/db/transactions.ts';
+import { type TransactionRow, transactionsWriter } from '../../src/db/transactions.ts';
 import { everyRecordOf } from '../../src/sandbox/data.ts';
 import { generateData } from '../../src/sandbox/generate.ts';
 import { normalizeTransaction } from '../../src/sync/normalize/transactions.ts';
@@ -45,11 +45,11 @@ async function write(db: Database, rows: ReadonlyMap<string, TransactionRow[]>):
     for (const [customerId, all] of rows) {
       const owner = { customerId, runId: RUN_ID, passRunId: RUN_ID, walk: 0 };
       const page = all.slice(at, at + PAGE);
-      await db.transaction(async (tx) =>
-        writeTransactions(tx, owner, page, await findTransactions(tx, customerId, page)).then(
-          ({ answered }) => answered,
-        ),
-      );
+      const writer = transactionsWriter(page, true);
+      await db.transaction(async (tx) => {
+        const { answered } = await writer.write(tx, owner, await writer.find(tx, customerId));
+        await answered;
+      });
     }
   }
 }

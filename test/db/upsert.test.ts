@@ -2,24 +2,25 @@ import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { assetPositions, sendTransactions, transactionFees } from '../../src/db/schema.ts';
-import { upsertRows } from '../../src/db/upsert.ts';
+import { batchOf, type RowOf, upsert as upsertBatch } from '../../src/db/upsert.ts';
 import { createWorld, type World } from '../support/world.ts';
 
-type Row = typeof sendTransactions.$inferInsert;
+type Row = RowOf<typeof sendTransactions>;
+
+const OWNER = { customerId: 'alice', runId: randomUUID() };
 
 function send(transactionId: string, fields: Partial<Row> = {}): Row {
   return {
-    customerId: 'alice',
     providerId: 'coinbase',
     transactionId,
     occurredAt: '2024-01-01T00:00:00Z',
     contentHash: '\\x00',
-    lastRunId: randomUUID(),
     ...fields,
   };
 }
 
-const upsert = ({ db }: World, rows: Row[]) => db.transaction((tx) => upsertRows(tx, sendTransactions, rows));
+const upsert = ({ db }: World, rows: Row[]) =>
+  db.transaction((tx) => upsertBatch(tx, OWNER, batchOf(sendTransactions, rows)));
 
 async function stored(world: World): Promise<Record<string, unknown>[]> {
   return world.rows(
@@ -43,9 +44,9 @@ test('what is left out or null is NULL, or the column’s default where it has o
 
 test('a default that is a literal is taken, too', async () => {
   const world = await createWorld();
-  const { customerId, providerId, contentHash, lastRunId } = send('a');
-  const position = { customerId, providerId, contentHash, lastRunId, assetSymbol: 'BTC', quantity: '1' };
-  await world.db.transaction((tx) => upsertRows(tx, assetPositions, [position]));
+  const { providerId, contentHash } = send('a');
+  const position = { providerId, contentHash, assetSymbol: 'BTC', quantity: '1' };
+  await world.db.transaction((tx) => upsertBatch(tx, OWNER, batchOf(assetPositions, [position])));
 
   expect(
     await world.rows('SELECT account_id, network, contract_address FROM calico.asset_positions'),
@@ -54,14 +55,16 @@ test('a default that is a literal is taken, too', async () => {
 
 test('a row that is there is replaced, all but since when it is known', async () => {
   const world = await createWorld();
-  await upsert(world, [
-    send('a', { description: 'old', firstSeenAt: '2020-01-01T00:00:00Z', removedAt: '2021-01-01T00:00:00Z' }),
-  ]);
+  await upsert(world, [send('a', { description: 'old', firstSeenAt: '2020-01-01T00:00:00Z' })]);
+  await world.rows(
+    `UPDATE calico.send_transactions SET removed_at = '2021-01-01', last_changed_at = '2021-01-01'`,
+  );
   await upsert(world, [send('a', { network: 'mainnet', firstSeenAt: '2024-01-01T00:00:00Z' })]);
 
   const [row] = await stored(world);
   expect(row).toMatchObject({ description: null, network: 'mainnet', removed_at: null });
   expect(row?.['first_seen_at']).toEqual(new Date('2020-01-01T00:00:00Z'));
+  expect(row?.['last_changed_at']).not.toEqual(new Date('2021-01-01T00:00:00Z'));
 });
 
 test('no rows are no statement', async () => {
@@ -112,10 +115,10 @@ test('any text reaches its column as it is: quotes, braces, backslashes, the wor
 test('ten thousand rows are one statement', async () => {
   const world = await createWorld();
   const rows = Array.from({ length: 10_000 }, (_none, position) => ({
-    ...{ customerId: 'alice', providerId: 'coinbase', transactionId: 't', position },
-    ...{ assetSymbol: 'USD', amount: '1', contentHash: '\\x00', lastRunId: randomUUID() },
+    ...{ providerId: 'coinbase', transactionId: 't', position },
+    ...{ assetSymbol: 'USD', amount: '1', contentHash: '\\x00' },
   }));
-  await world.db.transaction((tx) => upsertRows(tx, transactionFees, rows));
+  await world.db.transaction((tx) => upsertBatch(tx, OWNER, batchOf(transactionFees, rows)));
 
   expect(await world.rows('SELECT count(*)::int AS rows FROM calico.transaction_fees')).toEqual([
     { rows: 10_000 },

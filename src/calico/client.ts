@@ -26,8 +26,6 @@ export type Request = {
   /** Whatever must not be quoted in evidence besides the bearer. */
   secrets?: readonly string[];
   signal: AbortSignal;
-  /** What comes before reading the body that has come, which keeps this thread busy; must resolve. */
-  turnToRead?: Promise<void> | undefined;
 };
 
 /** A success: 200, 201, 202 or 206 by the code that counts. */
@@ -96,8 +94,6 @@ async function send(options: ClientOptions, request: Request): Promise<Answer> {
     const bytes = await readBody(decoded(response), options.maxBodyBytes);
     // A token answer that succeeded holds tokens that nobody knows yet: it is no evidence.
     if (request.endpoint !== 'token' || httpStatus < 200 || httpStatus > 299) evidence = bytes;
-    deadline.stop();
-    await request.turnToRead;
     const { text, body } = parseBody(bytes);
     known.code = codeThatCounts(httpStatus, body);
     const code = known.code;

@@ -23,8 +23,6 @@ export type PageRequest = {
   startTime: Date | null;
   bearer: string;
   signal: AbortSignal;
-  /** What comes before reading the answer, which keeps this thread busy. */
-  turnToRead?: Promise<void> | undefined;
 };
 
 const ANSWERS = { assets: assetsAnswer, transactions: transactionsAnswer };
@@ -36,13 +34,12 @@ const ANSWERS = { assets: assetsAnswer, transactions: transactionsAnswer };
  * follows: a walk that goes on from there would never know that it lost records.
  */
 export async function fetchPage(client: CalicoClient, request: PageRequest): Promise<Page> {
-  const { endpoint, cursor, limit, startTime, bearer, signal, turnToRead } = request;
+  const { endpoint, cursor, limit, startTime, bearer, signal } = request;
   const answer = await client.send({
     endpoint,
     query: pageQuery({ cursor, limit, startTime }),
     bearer,
     signal,
-    turnToRead,
   });
   const { records, page, errors } = readAnswer(answer, ANSWERS[endpoint]);
   const nextCursor = page?.has_more === false ? null : page?.next_cursor || null;

@@ -26,8 +26,6 @@ export type PageCommit = {
   pass: Pass;
   page: Page;
   prepared: PreparedPage;
-  /** Called, perhaps more than once, when all that the page writes is on its way and there is only to wait for it; what it counts. */
-  onSent?: (counts: Counts) => void;
 };
 
 /** What the stream's receipt gained, and the pass as it goes on; null where it is over. */
@@ -59,7 +57,7 @@ type Write = () => Promise<WriteResult>;
 type OpenWrite = (tx: Transaction, owner: PageOwner, prepared: PreparedPage) => Promise<Write>;
 
 async function commitIn(tx: Transaction, commit: PageCommit, open: OpenWrite): Promise<Committed> {
-  const { lease, run, stream, pass, page, prepared, onSent } = commit;
+  const { lease, run, stream, pass, page, prepared } = commit;
   const { customerId } = lease;
   const { passRunId, passWalk } = pass;
   const owner = { customerId, runId: run.runId, passRunId, walk: passWalk };
@@ -82,13 +80,11 @@ async function commitIn(tx: Transaction, commit: PageCommit, open: OpenWrite): P
   const counts = written ? countsOf(page, prepared, written, known) : NOTHING;
   const { latest } = prepared;
   const goOn = () => advance(tx, lease, pass, { pages, latest, partial: partial || ended.moving, to });
-  const last = Promise.all([
+  await Promise.all([
     settled,
     addToReceipt(tx, run, stream.name, { pages, counts, end: to === null ? ended : null }),
     to && goOn(),
   ]);
-  onSent?.(counts);
-  await last;
   if (to === null) {
     await judgeRemovals(tx, ended);
     if (hasReadAll(ended)) await resolveGone(tx.orm, { customerId, runId: run.runId, stream: stream.name });

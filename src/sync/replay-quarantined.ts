@@ -110,7 +110,7 @@ async function land(tx: Transaction, record: QuarantinedRecord, keepRaw: boolean
   const stream = STREAMS.find(({ name }) => name === record.stream);
   const page = pageOf(record.rawText);
   if (!stream || !page) return problem('its text is no JSON that can be read');
-  const prepared = stream.prepare(page, keepRaw, false);
+  const prepared = await stream.prepare(page, keepRaw, false);
   const [candidate] = prepared.candidates;
   if (!candidate) return prepared.refused.flatMap(({ problems }) => problems);
 

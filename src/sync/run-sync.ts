@@ -10,7 +10,7 @@ import { beginPass, isUnderWay, type Pass, readCheckpoint } from '../db/checkpoi
 import { announce, completionOf } from '../db/events.ts';
 import { acquireLease, holdLease } from '../db/leases.ts';
 import { countLiveRows } from '../db/removals.ts';
-import { type Counts, endRun, noteInRun, openRun, readReceipts } from '../db/runs.ts';
+import { endRun, noteInRun, openRun, readReceipts } from '../db/runs.ts';
 import { markProvidersDown, markProvidersUp, resolveDeadLetters } from '../db/set-aside.ts';
 import { takeOverPass } from '../db/takeover.ts';
 import type { Begun } from './ahead.ts';
@@ -137,12 +137,11 @@ async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outcome | n
   const { endpoint } = stream;
   const { pageLimit: limit, keepRaw } = deps.settings;
   let expectNew = false;
-  const read = async (cursor: string | null, turnToRead?: Promise<void>): Promise<ReadPage> => {
-    const page = await courier.page({ endpoint, cursor, limit, startTime: pass.passStartTime, turnToRead });
-    return { page, prepared: stream.prepare(page, keepRaw, expectNew) };
+  const read = async (cursor: string | null): Promise<ReadPage> => {
+    const page = await courier.page({ endpoint, cursor, limit, startTime: pass.passStartTime });
+    return { page, prepared: await stream.prepare(page, keepRaw, expectNew) };
   };
   let begun: Begun<ReadPage> | null = null;
-  let sent = Promise.withResolvers<void>();
   try {
     for (let at = pass; ; ) {
       const current: ReadPage = await (begun?.result() ?? read(at.cursor));
@@ -152,20 +151,12 @@ async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outcome | n
       const { nextCursor } = page;
       const mayBeLast = isSecondLook(at, page) || turn.pagesLeft <= 1 || turn.stop.aborted;
       // Asked for and read while this one is written, which is committed first all the same.
-      sent = Promise.withResolvers();
-      const ahead = {
-        begin: (toRead: Promise<void>) => read(nextCursor, toRead),
-        after: sent.promise,
-      };
-      begun = nextCursor === null || mayBeLast ? null : await deps.begin(ahead);
-      const onSent = ({ fetched, inserted }: Counts) => {
-        expectNew = inserted * 2 > fetched;
-        sent.resolve();
-      };
-      const commit = { lease, run: turn.run, stream, pass: at, ...current, onSent };
+      begun = nextCursor === null || mayBeLast ? null : await deps.begin(() => read(nextCursor));
+      const commit = { lease, run: turn.run, stream, pass: at, ...current };
       const { step, counts, next } = await commitPage(deps.db, commit);
       const told = step === 'stands' ? 'the first page stands' : 'page committed';
       turn.log.debug({ stream: stream.name, page: at.pagesDone, ...counts }, told);
+      expectNew = counts.inserted * 2 > counts.fetched;
       noteProgress(turn, page);
       await keepDrift(turn);
       if (next === null) return null;
@@ -174,7 +165,6 @@ async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outcome | n
       if (turn.pagesLeft <= 0) return giveWay(turn);
     }
   } finally {
-    sent.resolve();
     await begun?.ended;
   }
 }

@@ -110,7 +110,7 @@ async function pass(db: Database, kind: Kind, apiUrl: string): Promise<number> {
   } as const;
   for (let at: Pass | null = first; at; ) {
     const page = await fetchPage(client, { ...request, cursor: at.cursor });
-    const commit = { lease, run, stream, pass: at, page, prepared: stream.prepare(page, true, true) };
+    const commit = { lease, run, stream, pass: at, page, prepared: await stream.prepare(page, true, true) };
     const { counts, next }: Committed = await commitPage(db, commit);
     sum.landed += counts.inserted;
     sum.quarantined += counts.quarantined;

@@ -4,6 +4,7 @@ import { openDatabase } from '../../src/db/client.ts';
 import { countPendingMigrations, migrateDatabase } from '../../src/db/migrate.ts';
 import { nameTestDatabase } from '../support/database.ts';
 import { asAdmin } from '../support/database-template.ts';
+import { createWorld } from '../support/world.ts';
 
 /** A database with nothing in it, unlike those that other tests clone. */
 async function createEmptyDatabase(): Promise<string> {
@@ -105,4 +106,15 @@ test('a database without our schema counts all migrations as pending, and other 
 
   await expect(db.run(countPendingMigrations)).rejects.toMatchObject({ kind: 'schema', sqlState: '42703' });
   await db.close();
+});
+
+test('no ANALYZE reads raw or content_hash, in any table that has them', async () => {
+  const { rows } = await createWorld();
+  const columns = await rows<{ column: string; target: number | null }>(
+    `SELECT c.relname || '.' || a.attname AS column, a.attstattarget AS target
+     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+     WHERE c.relnamespace = 'calico'::regnamespace AND c.relkind = 'r' AND a.attname IN ('raw', 'content_hash')`,
+  );
+  expect(columns).toHaveLength(2 * 9);
+  expect(columns.filter(({ target }) => target !== 0)).toEqual([]);
 });

@@ -1,30 +1,47 @@
-/** The next page is asked for at once and read when the one before it is on its way to Postgres. */
+/** The next page is asked for at once, and reading it keeps nobody from this thread for long. */
 import { setImmediate } from 'node:timers/promises';
 import { expect, test } from 'vitest';
+import { parseExactJson } from '../../src/calico/json.ts';
+import type { Page } from '../../src/calico/pages.ts';
 import { beginAhead } from '../../src/sync/ahead.ts';
+import { STREAMS } from '../../src/sync/streams.ts';
+import { transaction } from '../support/records.ts';
 
-test('asks at once, and reads only after what is more urgent', async () => {
+test('work begins before anybody waits for it', async () => {
   const done: string[] = [];
-  const sent = Promise.withResolvers<void>();
-  const begin = async (turn: Promise<void>) => {
-    done.push('asked');
-    await turn;
-    done.push('read');
-  };
-  const begun = await beginAhead({ begin, after: sent.promise });
-  await setImmediate();
+  const begun = await beginAhead(async () => done.push('asked'));
   expect(done).toEqual(['asked']);
-  sent.resolve();
-  await setImmediate().then(() => done.push('the loop came round'));
-  await begun.result();
-  expect(done).toEqual(['asked', 'the loop came round', 'read']);
+  expect(await begun.result()).toBe(1);
 });
 
 test('work that fails is over, whoever asks for its result', async () => {
   const failing = async () => {
     throw new Error('no page');
   };
-  const begun = await beginAhead({ begin: failing, after: Promise.resolve() });
+  const begun = await beginAhead(failing);
   await begun.ended;
   await expect(begun.result()).rejects.toThrow('no page');
+});
+
+test('while a page of a hundred records is read, others have four turns', async () => {
+  const stream = STREAMS.find(({ name }) => name === 'transactions');
+  const records = Array.from({ length: 100 }, (_none, index) =>
+    parseExactJson(JSON.stringify(transaction('send', `t${index}`))),
+  );
+  const page: Page = {
+    cursor: null,
+    nextCursor: null,
+    records,
+    sourceOf: () => '',
+    errors: [],
+    partial: false,
+  };
+  let isRead = false;
+  const reading = stream?.prepare(page, true, true).finally(() => {
+    isRead = true;
+  });
+  let turns = 0;
+  for (; !isRead; turns++) await setImmediate();
+  expect(turns).toBe(4);
+  expect(await reading).toMatchObject({ duplicates: 0, refused: [] });
 });

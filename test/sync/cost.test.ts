@@ -38,6 +38,11 @@ async function openMeter(world: World) {
   const rest = { db, limiter: UNLIMITED, log, now, random, maxWaitMs: 60_000 };
   const deps = { ...world.deps, db, fleet: createFleet({ ...rest, lookEveryMs: 3_600_000 }) };
   await world.rows('CREATE EXTENSION IF NOT EXISTS pg_walinspect');
+  // The server is shared, and whose test ends in a checkpoint takes away the log that is to be read: a slot keeps it.
+  await world.rows("SELECT pg_create_physical_replication_slot('cost_test', true)");
+  onTestFinished(async () => {
+    await world.rows("SELECT pg_drop_replication_slot('cost_test')");
+  });
 
   return async (customerId: string): Promise<Cost> => {
     await world.db.run((orm) => requestSync(orm, [customerId], 'full', 'manual'));

@@ -91,9 +91,9 @@ function depsOf(options: WorkerOptions, db: Database, client: CalicoClient, begi
 /** One step after the other: what is begun is done first, or when its result is needed. */
 const firstOrLast =
   (draw: Draw): Begin =>
-  async ({ begin }) => {
-    if (draw(2) === 0) return { result: () => begin(Promise.resolve()), ended: Promise.resolve() };
-    const result = begin(Promise.resolve());
+  async (work) => {
+    if (draw(2) === 0) return { result: work, ended: Promise.resolve() };
+    const result = work();
     const ended = result.catch(() => {});
     await ended;
     return { result: () => result, ended };

@@ -75,11 +75,12 @@ type Value = string | number | null | undefined;
 
 /**
  * An array as Postgres reads it ("Arrays", 8.15.2). pg would write the same, element by element; here a whole column is looked
- * at and joined at once, which nearly always will do. `isText` false: its type has no quotes, backslashes, commas or braces.
+ * at and joined at once, which nearly always will do. All NULL is none, for beside a longer array it is filled up with them. `isText` false:
+ * its type has no quotes, backslashes, commas or braces.
  */
 export function arrayLiteral(values: readonly Value[], isText = true): string {
   const nulls = values.reduce<number>((sum, value) => (value == null ? sum + 1 : sum), 0);
-  if (nulls === values.length) return `{${values.map(() => 'NULL').join(',')}}`;
+  if (nulls === values.length) return '{}';
   if (isText ? nulls > 0 || MUST_ESCAPE.test(values.join('')) : nulls > 0) {
     const elements = values.map((value) => {
       if (value == null) return 'NULL';

@@ -23,7 +23,7 @@ export function fastReader<Schema extends z.ZodObject>(
   };
 }
 
-/** Of a zod 4 schema (`_zod.def`); what the contract's records do not use is left to zod itself. */
+/** Of a zod 4 schema (`_zod.def`). What the contract's records do not use is left to zod itself, so that whoever corrects them may use it. */
 function readOf(schema: z.core.$ZodType): Read {
   const { def } = (schema as z.core.$ZodTypes)._zod;
   const read = readOfType(schema as z.core.$ZodTypes) ?? slowly(schema);
@@ -41,6 +41,7 @@ function readOfType(schema: z.core.$ZodTypes): Read | null {
   const { def } = schema._zod;
   switch (def.type) {
     case 'string':
+      if ('format' in def || 'coerce' in def) return null;
       return (value) => (typeof value === 'string' ? value : MISFIT);
     case 'enum': {
       const known: ReadonlySet<unknown> = new Set(Object.values(def.entries));
@@ -57,6 +58,7 @@ function readOfType(schema: z.core.$ZodTypes): Read | null {
       return (value) => (value === null ? value : read(value));
     }
     case 'union': {
+      if (def.inclusive === false) return null; // exactly one, not the first
       const reads = def.options.map(readOf);
       return (value) => firstFit(reads, value);
     }
@@ -74,7 +76,7 @@ function readOfType(schema: z.core.$ZodTypes): Read | null {
       return (value) => readAll(read, value);
     }
     case 'object':
-      return objectOf(def.shape);
+      return def.catchall && !isUnread(def.catchall) ? null : objectOf(def.shape);
     default:
       return null;
   }
@@ -124,14 +126,15 @@ function transformOf(transform: (value: never, context: never) => unknown): Read
 
 function objectOf(shape: Readonly<Record<string, z.core.$ZodType>>): Read {
   const fields = Object.entries(shape).flatMap(([name, field]) =>
-    isUnread(field) ? [] : [{ name, read: readOf(field) }],
+    isUnread(field) ? [] : [{ name, read: readOf(field), mustBe: field._zod.optin === undefined }],
   );
   return (value) => {
     if (typeof value !== 'object' || value === null || Array.isArray(value) || JSON.isRawJSON(value))
       return MISFIT;
     const result: Record<string, unknown> = {};
-    for (const { name, read } of fields) {
-      const part = read((value as Record<string, unknown>)[name]);
+    for (const { name, read, mustBe } of fields) {
+      const source = (value as Record<string, unknown>)[name];
+      const part = source === undefined && mustBe && !(name in value) ? MISFIT : read(source);
       if (part === MISFIT) return part;
       result[name] = part;
     }

@@ -1,6 +1,7 @@
 /** Records are read without zod; what comes of it must be what zod would have made of them. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { z } from 'zod';
 import { assetPosition, transaction } from '../../src/calico/contract.ts';
 import { ANSWER_SHAPES, type Shape } from '../../src/calico/contract-shape.ts';
 import { fastReader } from '../../src/calico/fast-read.ts';
@@ -117,4 +118,45 @@ test.each(['assets', 'transactions'] as const)('any record of %s is taken or ref
     { numRuns: 3_000 },
   );
   expect(Math.min(seen.taken, seen.refused)).toBeGreaterThan(500);
+});
+
+test.each([
+  ['a strict object', z.strictObject({ a: z.string() })],
+  ['an object with a type for the rest', z.object({ a: z.string() }).catchall(z.string().min(2))],
+  ['a format', z.object({ a: z.email() })],
+  ['a text that is made of anything', z.object({ a: z.coerce.string() })],
+  ['a text that is trimmed', z.object({ a: z.string().trim().min(1) })],
+  ['a pattern', z.object({ a: z.string().regex(/^x/) })],
+  ['a default', z.object({ a: z.string().default('none') })],
+  ['a fallback', z.object({ a: z.string().catch('none') })],
+  ['a word', z.object({ a: z.literal('x') })],
+  ['a list with a limit', z.object({ a: z.array(z.string()).max(1) })],
+  ['either, but not both', z.object({ a: z.xor([z.string(), z.string().max(2)]) })],
+  ['an object that is checked', z.object({ a: z.string() }).refine(({ a }) => a !== 'x')],
+  ['an object that becomes another', z.object({ a: z.object({ b: z.string() }).transform(({ b }) => b) })],
+])('whoever corrects the contract may use more of zod: %s', (_name, schema) => {
+  const values = [
+    'x',
+    'xyz',
+    ' x ',
+    ' ',
+    '',
+    'me@example.com',
+    1,
+    null,
+    ['x'],
+    ['x', 'y'],
+    { b: 'x' },
+    { b: 1 },
+    {},
+  ];
+  const records = [...values, undefined].flatMap((a) => [{ a }, { a, b: 'x' }, { a, b: 'xy' }]);
+  for (const record of [...records, {}, { b: 'x' }, [], null, 'x']) {
+    const [one, other] = [fastReader(schema)(record), schema.safeParse(record)];
+    expect({ record, success: one.success, a: one.data?.a }).toEqual({
+      record,
+      success: other.success,
+      a: other.data?.a,
+    });
+  }
 });

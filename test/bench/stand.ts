@@ -35,9 +35,15 @@ const PREFIX = 'bench';
 /** For a stand whose sandbox nobody asks. */
 export const NOBODY: SandboxSetup = { sizes: [], madeBefore: true, latencyMs: 0 };
 
-/** Postgres with its own defaults, as a server that keeps data has them: fsync, synchronous_commit and full_page_writes on. */
-export async function openStand(setup: SandboxSetup): Promise<Stand> {
-  const postgres = await startEmbeddedPostgres({});
+/**
+ * Postgres with its own defaults, as a server that keeps data has them: fsync, synchronous_commit and full_page_writes on.
+ * `settings`: what is not as it comes.
+ */
+export async function openStand(
+  setup: SandboxSetup,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<Stand> {
+  const postgres = await startEmbeddedPostgres({ settings });
   const sandbox = fork(pathOf('bench-sandbox.ts'), [JSON.stringify(setup)]);
   try {
     const place = await answerOf<SandboxPlace>(sandbox);

@@ -112,6 +112,7 @@ const statements = new WeakMap<PgTable, Upsert>();
 /** Rows of one table as their statement takes them; null for none. Made before it is known whose they are. */
 export type Batch = { name: string; text: string; values: string[] } | null;
 
+/** What `upsert` writes; each key at most once in `rows`. */
 export function batchOf<Table extends PgTable>(table: Table, rows: readonly RowOf<Table>[]): Batch {
   if (rows.length === 0) return null;
   const statement = statements.get(table) ?? upsertStatement(table);

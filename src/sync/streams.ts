@@ -61,7 +61,7 @@ export type Stream = {
   /** Can a pass ask for what is new only? */
   hasWindow: boolean;
   /**
-   * Reads a page, a slice of its records at a time: in between whoever else waits for this thread has a turn.
+   * Reads a page, a few of its records at a time: in between whoever else waits for this thread has a turn.
    * `expectNew`: most rows will be new, so that what writes them is made at once.
    */
   prepare(page: Page, keepRaw: boolean, expectNew: boolean): Promise<PreparedPage>;
@@ -123,7 +123,7 @@ function defineStream<Row, Existing>(spec: StreamSpec<Row, Existing>): Stream {
 }
 
 /** Records that are read in one go: half a millisecond's work. A statement's answer that waits for a whole page waits for six. */
-const SLICE = 20;
+const AT_ONCE = 20;
 
 /**
  * Normalizes a page's records. Of two with one key and one identity the last counts and the other is a duplicate; of
@@ -140,7 +140,7 @@ async function prepare<Row, Existing>(
   let duplicates = 0;
   let latest: string | null = null;
   for (const [index, record] of records.entries()) {
-    if (index > 0 && index % SLICE === 0) await setImmediate();
+    if (index > 0 && index % AT_ONCE === 0) await setImmediate();
     const normalized = spec.normalize(record, keepRaw);
     if (!('row' in normalized)) {
       refused.push({ index, ...normalized, inConflict: false });

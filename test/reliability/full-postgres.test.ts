@@ -48,7 +48,14 @@ test.each([
     let pages = 0;
     const client: typeof world.deps.client = {
       send: async (request) => {
-        if (request.endpoint === 'transactions' && ++pages === 3) await disk.fill();
+        if (request.endpoint === 'transactions' && ++pages === 3) {
+          // The third page is asked for while the second is written.
+          await waitFor(() => landed(world), {
+            describe: 'the two pages before',
+            until: (rows) => rows === 200,
+          });
+          await disk.fill();
+        }
         return world.deps.client.send(request);
       },
     };
@@ -66,7 +73,7 @@ test.each([
       await world.makeDue('alice').catch(() => {});
     }
     expect([...ended].filter((kind) => !['later', 'failed', 'dead_lettered'].includes(kind))).toEqual([]);
-    expect(await landed(world), 'the two pages before').toBe(200);
+    expect(await landed(world)).toBe(200);
 
     await disk.empty();
     await world.rows('UPDATE calico.customers SET next_sync_at = now(), lease_until = NULL');

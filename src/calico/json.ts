@@ -102,13 +102,33 @@ export type Bounds = { levels: number; mustFitNumeric: boolean };
 const UNBOUNDED: Bounds = { levels: Number.POSITIVE_INFINITY, mustFitNumeric: false };
 
 /**
- * JSON with sorted keys: the same record has the same text whatever the order in which the API wrote its fields. Keys that look like
- * an index are sorted as numbers and come first, as in any JavaScript object.
+ * JSON with sorted keys: the same record has the same text whatever the order in which the API wrote its fields.
  * @throws OutOfBounds where the value breaks `bounds`, whose check costs nothing beside the sorting.
  */
 export function canonicalJson(value: unknown, bounds: Bounds = UNBOUNDED): string {
-  // Written by V8 at once: a text that is put together field by field takes as long and leaves twice as much to be collected.
-  return JSON.stringify(inOrder(value, bounds.levels, bounds.mustFitNumeric)) ?? 'null';
+  const { levels, mustFitNumeric } = bounds;
+  try {
+    // Written by V8 at once: a text that is put together field by field takes as long and leaves twice as much to be collected.
+    return JSON.stringify(inOrder(value, levels, mustFitNumeric)) ?? 'null';
+  } catch (error) {
+    if (error instanceof OddName) return write(value, levels, mustFitNumeric);
+    throw error;
+  }
+}
+
+/** A name that no object of ours can have in its place: one that looks like an index comes first, `__proto__` is none. */
+class OddName extends Error {}
+const ODD_NAME = /^(?:\d+|__proto__)$/;
+
+/** The same, field by field. */
+function write(value: unknown, levels: number, mustFit: boolean): string {
+  if (typeof value !== 'object' || value === null || isJsonNumber(value))
+    return JSON.stringify(inOrder(value, levels, mustFit)) ?? 'null';
+  if (levels === 0) throw new OutOfBounds();
+  if (Array.isArray(value)) return `[${value.map((part) => write(part, levels - 1, mustFit)).join(',')}]`;
+  const object = value as Record<string, unknown>;
+  const names = Object.keys(object).sort();
+  return `{${names.map((name) => `${JSON.stringify(name)}:${write(object[name], levels - 1, mustFit)}`).join(',')}}`;
 }
 
 /** The value with each object's keys in order. */
@@ -128,9 +148,7 @@ function inOrder(value: unknown, levels: number, mustFit: boolean): unknown {
   const object = value as Record<string, unknown>;
   const sorted: Record<string, unknown> = {};
   for (const name of sortedNames(object)) {
-    const part = inOrder(object[name], levels - 1, mustFit);
-    if (name === '__proto__') Object.defineProperty(sorted, name, { value: part, enumerable: true });
-    else sorted[name] = part;
+    sorted[name] = inOrder(object[name], levels - 1, mustFit);
   }
   return sorted;
 }
@@ -151,6 +169,7 @@ let orders: Order = { next: new Map(), sorted: null };
 let ordersKept = 0;
 const MOST_ORDERS = 1_000;
 
+/** @throws OddName */
 function sortedNames(object: Record<string, unknown>): string[] {
   let at = orders;
   for (const name in object) {
@@ -164,6 +183,7 @@ function sortedNames(object: Record<string, unknown>): string[] {
   }
   at.sorted ??= Object.keys(object).sort();
   const { sorted } = at;
+  if (sorted.some((name) => ODD_NAME.test(name))) throw new OddName();
   if (ordersKept > MOST_ORDERS) {
     orders = { next: new Map(), sorted: null };
     ordersKept = 0;

@@ -8,10 +8,7 @@ import type { z } from 'zod';
 const MISFIT = Symbol('misfit');
 type Read = (value: unknown) => unknown;
 
-/**
- * Reads as `schema.safeParse` does, but for fields that the schema does not name or takes as they are (`z.unknown()`): those are left
- * out. What does not fit is zod's to explain, or to read after all.
- */
+/** Reads as `schema.safeParse` does. What does not fit is zod's to explain, or to read after all. */
 export function fastReader<Schema extends z.ZodObject>(
   schema: Schema,
 ): (value: unknown) => z.ZodSafeParseResult<z.output<Schema>> {
@@ -48,7 +45,7 @@ function readOfType(schema: z.core.$ZodTypes): Read | null {
       return (value) => (known.has(value) ? value : MISFIT);
     }
     case 'custom':
-      return (value) => (def.fn(value as never) ? value : MISFIT);
+      return (value) => (holds(def.fn(value as never)) ? value : MISFIT);
     case 'optional': {
       const read = readOf(def.innerType);
       return (value) => (value === undefined ? value : read(value));
@@ -75,8 +72,12 @@ function readOfType(schema: z.core.$ZodTypes): Read | null {
       const read = readOf(def.element);
       return (value) => readAll(read, value);
     }
-    case 'object':
-      return def.catchall && !isUnread(def.catchall) ? null : objectOf(def.shape);
+    case 'unknown':
+      return (value) => value;
+    case 'object': {
+      const ofRest = def.catchall?._zod.def.type;
+      return ofRest === undefined || ofRest === 'unknown' ? objectOf(def.shape, ofRest !== undefined) : null;
+    }
     default:
       return null;
   }
@@ -109,49 +110,56 @@ function readAll(read: Read, value: unknown): unknown {
   return results;
 }
 
+/** zod refuses to wait in `safeParse`, and says so. */
+const holds = (result: unknown) => Boolean(result) && !(result instanceof Promise);
+
 /** A transform says what is wrong through its context. */
 function transformOf(transform: (value: never, context: never) => unknown): Read {
-  let failed = false;
+  const issues: unknown[] = [];
   const context = {
-    addIssue: () => {
-      failed = true;
-    },
+    value: undefined as unknown,
+    issues,
+    addIssue: (issue: unknown) => void issues.push(issue),
   };
   return (value) => {
-    failed = false;
+    issues.length = 0;
+    context.value = value;
     const result = transform(value as never, context as never);
-    return failed ? MISFIT : result;
+    return issues.length > 0 || result instanceof Promise ? MISFIT : result;
   };
 }
 
-function objectOf(shape: Readonly<Record<string, z.core.$ZodType>>): Read {
-  const fields = Object.entries(shape).flatMap(([name, field]) =>
-    isUnread(field) ? [] : [{ name, read: readOf(field), mustBe: field._zod.optin === undefined }],
-  );
+/** `isLoose`: fields that it does not name stay. */
+function objectOf(shape: Readonly<Record<string, z.core.$ZodType>>, isLoose: boolean): Read {
+  const fields = Object.entries(shape).map(([name, field]) => ({
+    name,
+    read: readOf(field),
+    mustBe: field._zod.optin === undefined,
+  }));
   return (value) => {
     if (typeof value !== 'object' || value === null || Array.isArray(value) || JSON.isRawJSON(value))
       return MISFIT;
-    const result: Record<string, unknown> = {};
+    const result: Record<string, unknown> = isLoose ? { ...value } : {};
     for (const { name, read, mustBe } of fields) {
       const source = (value as Record<string, unknown>)[name];
-      const part = source === undefined && mustBe && !(name in value) ? MISFIT : read(source);
+      const isAbsent = source === undefined && !(name in value);
+      const part = isAbsent && mustBe ? MISFIT : read(source);
       if (part === MISFIT) return part;
-      result[name] = part;
+      if (!isAbsent || part !== undefined) result[name] = part;
     }
     return result;
   };
 }
 
-/** Anything at all, or nothing. */
-function isUnread(schema: z.core.$ZodType): boolean {
-  const { def } = (schema as z.core.$ZodTypes)._zod;
-  return def.type === 'unknown' || (def.type === 'optional' && isUnread(def.innerType));
-}
-
 /** A check that is none of these: null. */
 function testOf(check: z.core.$ZodCheck<never>): ((value: unknown) => boolean) | null {
-  const def = check._zod.def as { check: string; minimum?: number; fn?: (value: unknown) => unknown };
-  const { check: kind, minimum, fn } = def;
+  const def = check._zod.def as {
+    check: string;
+    minimum?: number;
+    fn?: (value: unknown) => unknown;
+    when?: unknown;
+  };
+  const { check: kind, minimum, fn, when } = def;
   if (kind === 'min_length' && minimum !== undefined) return (value) => (value as string).length >= minimum;
-  return kind === 'custom' && fn ? (value) => Boolean(fn(value)) : null;
+  return kind === 'custom' && fn && !when ? (value) => holds(fn(value)) : null;
 }

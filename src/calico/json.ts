@@ -159,13 +159,14 @@ export function isJsonNumber(value: object): value is JsonNumber {
 }
 
 /** Names in the order in which an object has them; `sorted` where one ends here. */
-type Order = { next: Map<string, Order>; sorted: string[] | null };
+type Order = { next: Map<string, Order>; sorted: string[] | null; isOdd: boolean };
 
 /**
  * The orders of names that came so far: a page's records have a dozen. Sorted once each, for listing and sorting the names of each
  * object anew made more garbage than the rest of the record.
  */
-let orders: Order = { next: new Map(), sorted: null };
+const noNames = (): Order => ({ next: new Map(), sorted: null, isOdd: false });
+let orders = noNames();
 let ordersKept = 0;
 const MOST_ORDERS = 1_000;
 
@@ -175,17 +176,18 @@ function sortedNames(object: Record<string, unknown>): string[] {
   for (const name in object) {
     let next = at.next.get(name);
     if (next === undefined) {
-      next = { next: new Map(), sorted: null };
+      next = noNames();
+      next.isOdd = at.isOdd || ODD_NAME.test(name);
       at.next.set(name, next);
       ordersKept++;
     }
     at = next;
   }
+  if (at.isOdd) throw new OddName();
   at.sorted ??= Object.keys(object).sort();
   const { sorted } = at;
-  if (sorted.some((name) => ODD_NAME.test(name))) throw new OddName();
   if (ordersKept > MOST_ORDERS) {
-    orders = { next: new Map(), sorted: null };
+    orders = noNames();
     ordersKept = 0;
   }
   return sorted;

@@ -183,14 +183,13 @@ function sortedNames(object: Record<string, unknown>): string[] {
     }
     at = next;
   }
-  if (at.isOdd) throw new OddName();
-  at.sorted ??= Object.keys(object).sort();
-  const { sorted } = at;
   if (ordersKept > MOST_ORDERS) {
     orders = noNames();
     ordersKept = 0;
   }
-  return sorted;
+  if (at.isOdd) throw new OddName();
+  at.sorted ??= Object.keys(object).sort();
+  return at.sorted;
 }
 
 /** A JSON object; a `JsonNumber` is none. */

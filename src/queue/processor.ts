@@ -5,9 +5,10 @@
  */
 import { DelayedError, type Job, UnrecoverableError, WaitingError } from 'bullmq';
 import type { Logger } from 'pino';
+import type { z } from 'zod';
 import type { Outcome } from '../sync/outcome.ts';
 import type { QueueConnection } from './connection.ts';
-import { jobDataSchema } from './job.ts';
+import { type JobData, jobDataSchema } from './job.ts';
 import { messageOf } from './outage.ts';
 
 /** One turn of a customer's sync. It resolves with `stopped` soon after the signal; it is not expected to reject. */
@@ -28,7 +29,7 @@ export interface ProcessorOptions {
   kind: QueueConnection['kind'];
   runSync: RunSync;
   lastWords: LastWords;
-  /** Of a job, before it is given up. */
+  /** In a row, before a job is given up. */
   maxStalls: number;
   stopping: AbortSignal;
   log: Logger;
@@ -40,8 +41,8 @@ export function syncProcessor(options: ProcessorOptions) {
   const { kind, runSync, lastWords, maxStalls, stopping, log, now } = options;
   return async (job: Job, token?: string): Promise<string> => {
     const data = jobDataSchema.safeParse(job.data);
-    const customerId = data.success ? data.data.customerId : null;
-    const outcome = await outcomeOf(job, customerId).catch((error: unknown) => {
+    const customerId = data.data?.customerId ?? null;
+    const outcome = await outcomeOf(job, data.data ?? null).catch((error: unknown) => {
       log.error({ customerId, ...whereFrom(error) }, 'a sync threw instead of returning an outcome');
       throw new UnrecoverableError('The sync broke off on a defect; the log says where.');
     });
@@ -59,10 +60,22 @@ export function syncProcessor(options: ProcessorOptions) {
     return outcome.kind;
   };
 
-  async function outcomeOf(job: Job, customerId: string | null): Promise<Outcome> {
-    if (customerId === null) return lastWords.unreadableJob(job.id ?? 'without an id', shapeOf(job.data));
-    if (job.stalledCounter > maxStalls) return lastWords.workersDied(customerId, job.stalledCounter);
-    return runSync(customerId, stopping);
+  async function outcomeOf(job: Job, data: z.output<typeof jobDataSchema> | null): Promise<Outcome> {
+    if (data === null) return lastWords.unreadableJob(job.id ?? 'without an id', shapeOf(job.data));
+    const { customerId, survivedStalls } = data;
+    const deaths = job.stalledCounter - survivedStalls;
+    if (deaths > maxStalls) return lastWords.workersDied(customerId, deaths);
+    const outcome = await runSync(customerId, stopping);
+    if (deaths > 0) await survive(job, customerId);
+    return outcome;
+  }
+
+  /** A turn has come to an end: whatever the job's earlier stalls were (a queue that was gone, say), the row of deaths is broken. */
+  async function survive(job: Job, customerId: string): Promise<void> {
+    const data: JobData = { customerId, survivedStalls: job.stalledCounter };
+    await job.updateData(data).catch((error: unknown) => {
+      log.warn({ customerId, reason: messageOf(error) }, 'the queue did not hear that a worker lives');
+    });
   }
 
   /** Moves a job that goes on to where it waits, and gives the error by which BullMQ knows that it was moved. */

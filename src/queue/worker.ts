@@ -41,13 +41,19 @@ export interface SyncWorker {
 const LOCK_MS = 30_000;
 
 /**
- * Stalls are counted over a job's life, slices and waits included, and each is a worker that died. After the next one the
- * job is given up: the dead letter is written, and only then does the job end (promise 4). That frees its deduplication
- * id, and the tick starts the customer afresh when Postgres says it is due.
+ * In a row: each is a worker that died, unless a turn of the job comes to an end after it. After the next one the job is
+ * given up: the dead letter is written, and only then does the job end (promise 4). That frees its deduplication id, and
+ * the tick starts the customer afresh when Postgres says it is due.
  */
 const MAX_STALLS = 3;
 /** BullMQ fails a job that stalled more often without a word to anybody, so it never gets to. */
 const NEVER = 2 ** 31 - 1;
+
+/**
+ * Between two tries to take a job or to end one while the queue does not answer. BullMQ's own 15 s held every place of a worker for
+ * as long after a second without Postgres, and its stop for all of the grace.
+ */
+const RETRY_MS = 1_000;
 
 /** Starts a worker. Throws one sentence when the queue is not reachable or not migrated. */
 export async function startSyncWorker(options: SyncWorkerOptions): Promise<SyncWorker> {
@@ -85,6 +91,7 @@ export async function startSyncWorker(options: SyncWorkerOptions): Promise<SyncW
       // Redis refuses a fraction, and then no stalled job is ever found.
       stalledInterval: Math.ceil(lockMs / 3),
       maxStalledCount: NEVER,
+      runRetryDelay: RETRY_MS,
     },
     watchPolls(connection.backend, { onPoll: answered, stopping: stopping.signal }),
   );

@@ -1,8 +1,8 @@
 /** Promises 8 and 12: the queue's server can be gone, or hang, at any time. */
 import { expect, it, onTestFinished } from 'vitest';
+import { openBreakableLink } from '../support/breakable-link.ts';
 import { describeOnBothQueues } from '../support/queue-backends.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { openBreakableLink } from './breakable-link.ts';
 import { customersByPostgres, done, gate, openTestQueue, tickOf } from './harness.ts';
 
 describeOnBothQueues('a queue that is gone', (backend) => {
@@ -64,11 +64,36 @@ describeOnBothQueues('a queue that is gone', (backend) => {
     });
     await waitFor(() => queue.logs.count("worker's queue") === 2, {
       describe: 'its return',
-      timeoutMs: 20_000,
+      timeoutMs: 10_000,
     });
     // A busy BullMQ worker whose Postgres goes away asks for its next job 2,000 times a second.
     const [, failures] = /"failures":(\d+),"msg":"worker's queue/.exec(queue.logs.text()) ?? [];
     expect(Number(failures)).toBeLessThan(100);
+  });
+
+  it('while a turn ends costs the worker’s place no longer than the queue is gone', async () => {
+    const { link, queue } = await openLinked();
+    const started = gate<void>();
+    const turn = gate<typeof done>();
+    const synced: string[] = [];
+    await queue.startWorker({
+      runSync: (customerId) => {
+        synced.push(customerId);
+        started.open();
+        return turn.opened;
+      },
+    });
+    await queue.sync.enqueueSync('acme');
+    await started.opened;
+    let ticks = 0;
+    await link.away(async () => {
+      turn.open(done);
+      tickOf(queue, async () => [`customer ${ticks++}`]);
+      await waitFor(() => ticks >= 5, { describe: 'five ticks, and the end of the turn, in vain' });
+    });
+
+    // BullMQ's own pause would keep the place for 15 s.
+    await waitFor(() => synced.length > 1, { describe: 'another turn', timeoutMs: 10_000 });
   });
 
   it.each(['cut', 'freeze'] as const)('(%s) does not keep an idle worker from closing', async (fault) => {

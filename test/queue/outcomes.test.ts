@@ -134,6 +134,18 @@ describeOnBothQueues('what should not happen', (backend) => {
     },
   );
 
+  it.each([-1, 'three', null])(
+    'job data with %j survived stalls is a job with none',
+    async (survivedStalls) => {
+      const { queue, turns } = await runTurns(backend, []);
+      await waitFor(() => turns() === 1, { describe: "the other customer's sync" });
+      await queue.bull.add('sync', { customerId: 'second', survivedStalls });
+      await waitFor(() => turns() === 2, { describe: 'its turn' });
+      await untilEmpty(queue);
+      expect(await queue.sync.counts()).toMatchObject({ failed: 0 });
+    },
+  );
+
   it('an exception keeps its message, which may hold secrets, out of the queue and the log', async () => {
     const queue = await openTestQueue(backend);
     await queue.startWorker({

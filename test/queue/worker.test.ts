@@ -2,7 +2,18 @@ import { expect, it } from 'vitest';
 import { deduplicationId } from '../../src/queue/job.ts';
 import { describeOnBothQueues } from '../support/queue-backends.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { done, gate, inAnHour, lastWords, later, openTestQueue } from './harness.ts';
+import { done, gate, inAnHour, lastWords, later, openTestQueue, type TestQueue } from './harness.ts';
+
+/** A worker that ends without a word as soon as `isTime`, in the middle of a turn. */
+async function dieWhen(
+  queue: TestQueue,
+  options: Parameters<TestQueue['startWorker']>[0],
+  isTime: () => boolean,
+): Promise<void> {
+  const worker = await queue.startWorker(options);
+  await waitFor(isTime, { describe: 'the turn in which it dies' });
+  await worker.close(0);
+}
 
 describeOnBothQueues('a worker', (backend) => {
   it('closes in time though a sync ignores the signal', async () => {
@@ -58,15 +69,11 @@ describeOnBothQueues('a worker', (backend) => {
     const told: { customerId: string; times: number; failed: number }[] = [];
     await queue.sync.enqueueSync('acme');
     for (let death = 1; death <= 4; death += 1) {
-      const worker = await queue.startWorker({
-        lockMs,
-        runSync: () => {
-          turns += 1;
-          return new Promise(() => {});
-        },
-      });
-      await waitFor(() => turns === death, { describe: `turn ${death}` });
-      await worker.close(0);
+      const runSync = () => {
+        turns += 1;
+        return new Promise<never>(() => {});
+      };
+      await dieWhen(queue, { lockMs, runSync }, () => turns === death);
     }
     await queue.startWorker({
       lockMs,
@@ -95,6 +102,32 @@ describeOnBothQueues('a worker', (backend) => {
 
     await queue.sync.enqueueSync('acme');
     await waitFor(() => turns === 5, { describe: 'the customer to be synced after all' });
+  });
+
+  it('that dies at every second turn is no reason to give the customer up: in between a turn came to its end', async () => {
+    const queue = await openTestQueue(backend);
+    const lockMs = 150;
+    let turns = 0;
+    await queue.sync.enqueueSync('acme');
+    for (let death = 1; death <= 5; death += 1) {
+      const runSync = async () => {
+        turns += 1;
+        return turns % 2 === 1 ? new Promise<never>(() => {}) : later(new Date(), 'slice');
+      };
+      await dieWhen(queue, { lockMs, runSync }, () => turns === 2 * death - 1);
+    }
+    await queue.startWorker({
+      lockMs,
+      runSync: async () => {
+        turns += 1;
+        return done;
+      },
+    });
+    await waitFor(() => queue.sync.counts(), {
+      describe: 'the job to end',
+      until: ({ active, delayed, waiting }) => active + delayed + waiting === 0,
+    });
+    expect(await queue.sync.counts()).toMatchObject({ failed: 0 });
   });
 
   it('shows signs of life while it is idle with a delayed customer in the queue', async () => {

@@ -10,6 +10,8 @@ export interface BreakableLink {
   url: string;
   /** The server is gone: every connection is reset and new ones are refused at once. */
   cut(): void;
+  /** Meanwhile the server's process is not there: every connection is reset, and nobody listens (ECONNREFUSED). */
+  away(meanwhile: () => Promise<unknown>): Promise<void>;
   /** The server hangs: connections stay open (new ones too) and nothing passes. */
   freeze(): void;
   /** The server is back. What was frozen stays lost: those connections are reset. */
@@ -56,6 +58,16 @@ export async function openBreakableLink(url: string, defaultPort: number): Promi
     cut() {
       state = 'cut';
       resetAll();
+    },
+    async away(meanwhile) {
+      const { port: own } = server.address() as AddressInfo;
+      const closed = once(server, 'close');
+      server.close();
+      resetAll();
+      await closed;
+      await meanwhile();
+      server.listen(own, '127.0.0.1');
+      await once(server, 'listening');
     },
     freeze() {
       state = 'frozen';

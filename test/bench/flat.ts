@@ -11,22 +11,18 @@ import pg from 'pg';
 import { migrateQueue } from '../../src/queue/connection.ts';
 import type { SeenRequest } from './bench-sandbox.ts';
 import { install } from './installation.ts';
-import { measure, median, memoryOf, openStand } from './stand.ts';
+import { measure, memoryOf, openStand } from './stand.ts';
 
 const [FEW = 100_000, MANY = 1_000_000] = process.argv.slice(2).map(Number);
 const PAGE = 100;
-const SLICE = 50;
 const WARM_UP_ROWS = 1_000;
 const WARM_UP = 'customer-0001';
 const KILLED_AT = [0.5, 0.99] as const;
 
 const stand = await openStand({ sizes: [WARM_UP_ROWS, FEW, MANY], madeBefore: false, latencyMs: 0 });
 
-/**
- * Rows a second by tenth; what a new turn costs after a slice, in the first tenth and in the last; and the time after the last
- * page, when the run looks for rows that are gone.
- */
-type Pass = { rates: number[]; turns: [first: number, last: number]; endMs: number };
+/** Rows a second by tenth, and the time after the last page, when the run looks for rows that are gone. */
+type Pass = { rates: number[]; endMs: number };
 type Measured = { idle: number; memory: number; fresh: Pass; same: Pass; resumed: string[] };
 
 async function measureCustomer(customerId: string, rows: number): Promise<Measured> {
@@ -51,7 +47,7 @@ async function measureCustomer(customerId: string, rows: number): Promise<Measur
     memory = Math.max(memory, cost.memory);
     const atPage = timesOf(await stand.requestsSince());
     const endMs = (await latest(client, customerId, 'finished_at')) - atPage(rows);
-    return { rates: ratesByTenth(atPage, rows), turns: turnsOf(atPage, rows), endMs };
+    return { rates: ratesByTenth(atPage, rows), endMs };
   };
   const fresh = await pass(() => installation.addCustomers([customerId]));
   await client.query('VACUUM (ANALYZE)'); // as autovacuum would have by then
@@ -85,23 +81,6 @@ function timesOf(seen: readonly SeenRequest[]): (row: number) => number {
 function ratesByTenth(atPage: (row: number) => number, rows: number): number[] {
   const at = (tenth: number) => atPage((tenth * rows) / 10);
   return Array.from({ length: 10 }, (_, tenth) => rows / 10 / ((at(tenth + 1) - at(tenth)) / 1000));
-}
-
-/**
- * Milliseconds by which a page is later that another turn asks for: the last turn's end, the queue, lease and checkpoint. A
- * slice is 50 pages, of which the first turn spends one on the positions.
- */
-function turnsOf(atPage: (row: number) => number, rows: number): [number, number] {
-  const gap = (page: number) => atPage(page * PAGE) - atPage((page - 1) * PAGE);
-  const tenth = rows / PAGE / 10;
-  const costFrom = (from: number) => {
-    const pages = Array.from({ length: tenth - 1 }, (_, index) => from + index + 1);
-    const [within, between] = [false, true].map((isNext) =>
-      median(pages.filter((page) => (page % SLICE === SLICE - 1) === isNext).map(gap)),
-    );
-    return (between ?? 0) - (within ?? 0);
-  };
-  return [costFrom(0), costFrom(9 * tenth)];
 }
 
 /** A time of the customer's latest run, in milliseconds. All clocks here are the same machine's. */
@@ -155,10 +134,6 @@ function report(few: Measured, many: Measured): string {
     ['highest memory', ({ memory }) => MiB(memory)],
     ['new rows, first and last tenth', ({ fresh }) => tenths(fresh)],
     ['unchanged rows, first and last tenth', ({ same }) => tenths(same)],
-    [
-      'a new turn after 50 pages, first and last tenth',
-      ({ fresh }) => `${fresh.turns.map(count).join(' and ')} ms`,
-    ],
     ['look for rows that are gone', ({ same }) => `${count(same.endMs)} ms`],
     ...KILLED_AT.map((share, index): [string, (of: Measured) => string] => [
       `killed at ${share * 100} %, lease to first page`,

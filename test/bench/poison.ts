@@ -17,7 +17,7 @@ import { type Database, openDatabase } from '../../src/db/client.ts';
 import { addCustomer } from '../../src/db/customers.ts';
 import { acquireLease } from '../../src/db/leases.ts';
 import { migrateDatabase } from '../../src/db/migrate.ts';
-import { openRun } from '../../src/db/runs.ts';
+import { openRun } from '../../src/db/open-run.ts';
 import { type Committed, commitPage } from '../../src/sync/commit-page.ts';
 import { STREAMS } from '../../src/sync/streams.ts';
 
@@ -110,8 +110,9 @@ async function pass(db: Database, kind: Kind, apiUrl: string): Promise<number> {
   } as const;
   for (let at: Pass | null = first; at; ) {
     const page = await fetchPage(client, { ...request, cursor: at.cursor });
-    const commit = { lease, run, stream, pass: at, page, prepared: await stream.prepare(page, true, true) };
-    const { counts, next }: Committed = await commitPage(db, commit);
+    const commit = { lease, run, stream, pass: at, page, read: await stream.prepare(page, true, true) };
+    const landed: Committed = await commitPage(db, commit).committed;
+    const { counts, next } = landed;
     sum.landed += counts.inserted;
     sum.quarantined += counts.quarantined;
     at = next;

@@ -42,13 +42,16 @@ type Written = { table: PgTable; rows: Row[] };
 
 /** A page as rows by table, the fees last. */
 function rowsOf(page: Page, customerId: string): Written[] {
-  const read = page.records.map((record) => normalizeTransaction(record, true));
+  const { records } = page;
+  const read = Array.from({ length: records.length }, (_none, index) =>
+    normalizeTransaction(records.read(index), records.sourceOf(index), true),
+  );
   const transactions = read.flatMap((one) => ('row' in one ? [one.row] : []));
   const owner = { customerId, lastRunId: RUN_ID };
   const ofKind = (kind: TransactionRow['kind']) =>
     transactions.filter((row) => row.kind === kind).map((row) => ({ ...row, ...owner }));
   const fees = transactions.flatMap(({ providerId, transactionId, fees: items }) =>
-    items.map((fee) => ({ ...fee, ...owner, providerId, transactionId })),
+    items().map((fee) => ({ ...fee, ...owner, providerId, transactionId })),
   );
   const written = TRANSACTION_KINDS.map((kind) => ({ table: transactionTables[kind], rows: ofKind(kind) }));
   return [...written, { table: transactionFees, rows: fees }].filter(({ rows }) => rows.length > 0);

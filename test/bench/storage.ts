@@ -28,8 +28,9 @@ type Bytes = Map<string, number>;
 function rowsOf(keepRaw: boolean, changed: boolean): Map<string, TransactionRow[]> {
   const data = generateData({ customers: CUSTOMERS, transactions: ROWS / CUSTOMERS, seed: 7 });
   const read = (text: string) => {
-    const record = parseExactJson(text) as object;
-    const row = normalizeTransaction(changed ? { ...record, description: 'changed' } : record, keepRaw);
+    // Of a name that comes twice the last counts, for Postgres too.
+    const now = changed ? text.replace(/\}$/, ',"description":"changed"}') : text;
+    const row = normalizeTransaction(parseExactJson(now) as object, now, keepRaw);
     return 'row' in row ? [row.row] : [];
   };
   return new Map(
@@ -88,6 +89,7 @@ const walSince = (client: pg.Client, from: string) =>
 async function measure(keepRaw: boolean): Promise<void> {
   const databaseUrl = await stand.freshDatabase();
   const client = new pg.Client(databaseUrl);
+  client.on('error', () => {}); // the server ends before it where something failed: that is what is to be read
   await client.connect();
   await client.query('CREATE EXTENSION pg_walinspect');
   for (const table of TABLES)

@@ -5,7 +5,7 @@ import { createCalicoClient } from './calico/client.ts';
 import type { Limiter } from './calico/limiter.ts';
 import type { Config } from './config.ts';
 import { type Database, type DatabaseOptions, openDatabase } from './db/client.ts';
-import { listDueCustomers } from './db/customers.ts';
+import { isAnyoneDue, listDueCustomers } from './db/customers.ts';
 import { countPendingMigrations } from './db/migrate.ts';
 import { openBudget } from './queue/budget.ts';
 import { openQueueConnection } from './queue/connection.ts';
@@ -18,6 +18,7 @@ import { beginAhead } from './sync/ahead.ts';
 import { settleDeadJob, settleUnreadableJob } from './sync/dead-workers.ts';
 import { createFleet } from './sync/fleet.ts';
 import { runSync } from './sync/run-sync.ts';
+import { tellUnheard } from './sync/settle.ts';
 import type { SyncDeps } from './sync/turn.ts';
 
 /** The database lacks migrations that this version needs. */
@@ -77,7 +78,7 @@ export type RunningWorker = {
   close(): Promise<void>;
 };
 
-/** A sync takes one connection at a time and its token refresh a second; the tick and the leases take the rest. */
+/** Beside the two of a sync whose pages follow each other: for token refreshes, the tick and the leases. */
 const SPARE_CONNECTIONS = 5;
 /** Renewed every 20 s; a dead worker's customer is free again after it. */
 const LEASE_MS = 60_000;
@@ -101,7 +102,7 @@ export async function startWorker(
   try {
     const concurrency = config.worker.WORKER_CONCURRENCY;
     const db = await openMigratedDatabase(config, log, {
-      maxConnections: concurrency + SPARE_CONNECTIONS,
+      maxConnections: 2 * concurrency + SPARE_CONNECTIONS,
       idleInTransactionMs: leaseMs,
     });
     closer.add(() => atMost(CLOSE_GRACE_MS, db.close()));
@@ -109,8 +110,10 @@ export async function startWorker(
     const queue = await openSyncQueue({ connection, log });
     closer.add(() => queue.close(CLOSE_GRACE_MS));
     const budget = openBudget({ connection, perSecond: config.calico.CALICO_RATE_LIMIT, log });
-    closer.add(() => atMost(CLOSE_GRACE_MS, budget.close()));
     const deps = syncDeps(config, leaseMs, db, budget, log);
+    closer.add(async () => {
+      await Promise.all([budget.close(), tellUnheard(deps, null)].map((end) => atMost(CLOSE_GRACE_MS, end)));
+    });
     const worker = await startSyncWorker({
       ...pace,
       connection,
@@ -172,6 +175,8 @@ function syncDeps(
   return {
     ...openCalico(config, db),
     begin: beginAhead,
+    isAnyoneWaiting: () => db.run(isAnyoneDue),
+    unheard: new Set(),
     settings: {
       pageLimit: sync.CALICO_PAGE_LIMIT,
       slicePages: sync.SLICE_PAGES,

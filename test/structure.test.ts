@@ -102,6 +102,20 @@ test('src/ keeps every rule', () => {
   expect(faultsOf(new Map(paths.map((path) => [path, readFileSync(`${src}/${path}`, 'utf8')])))).toEqual([]);
 });
 
+test('what records are read by is what their normalizing runs, so that none passes as known that would be read otherwise', () => {
+  const read = (path: string) => readFileSync(`${src}/${path}`, 'utf8');
+  const reached = new Set(['sync/normalize/assets.ts', 'sync/normalize/transactions.ts']);
+  for (const path of reached)
+    for (const { to, typeOnly } of importsOf(path, read(path)))
+      if (!typeOnly && /^\.\/(?:calico|sync\/normalize)\//.test(to)) reached.add(to.slice(2));
+  const reading = 'sync/normalize/reading.ts';
+  expect(reached.delete(reading)).toBe(true);
+  const named = read(reading).matchAll(/^ {2}'(\..+)',$/gm);
+  expect([...named.map(([, file = '']) => posix.join(reading, '..', file))].toSorted()).toEqual(
+    [...reached].toSorted(),
+  );
+});
+
 test('every part has files, so that no rule is for nothing', () => {
   expect([...new Set(paths.map(partOf))].toSorted()).toEqual(Object.keys(ALLOWED).toSorted());
 });

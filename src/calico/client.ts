@@ -2,9 +2,10 @@ import { pipeline, type Readable } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import { type Dispatcher, request as httpRequest } from 'undici';
 import type { z } from 'zod';
-import { ENDPOINTS, type Endpoint, errorCode } from './contract.ts';
+import { ENDPOINTS, type Endpoint, errorCode, RECORDS_PATH } from './contract.ts';
 import { CalicoError, type Failure, type FailureKind } from './errors.ts';
 import { escapeUnstorable, parseExactJson } from './json.ts';
+import { parseWithRecords, type Records } from './records.ts';
 import { createRedactor } from './redact.ts';
 import { isKnownCode, isSuccess } from './response-codes.ts';
 
@@ -28,8 +29,8 @@ export type Request = {
   signal: AbortSignal;
 };
 
-/** A success: 200, 201, 202 or 206 by the code that counts. */
-export type Answer = { code: number; body: unknown; text: string; failAs: FailWith };
+/** A success: 200, 201, 202 or 206 by the code that counts. `records` null: it has none; what `body` has of them is what `peek` has. */
+export type Answer = { code: number; body: unknown; records: Records | null; failAs: FailWith };
 
 /** Makes the typed failure of an answer that came but does not make sense. */
 export type FailWith = (kind: FailureKind, detail: string) => CalicoError;
@@ -94,13 +95,13 @@ async function send(options: ClientOptions, request: Request): Promise<Answer> {
     const bytes = await readBody(decoded(response), options.maxBodyBytes);
     // A token answer that succeeded holds tokens that nobody knows yet: it is no evidence.
     if (request.endpoint !== 'token' || httpStatus < 200 || httpStatus > 299) evidence = bytes;
-    const { text, body } = parseBody(bytes);
+    const { text, body, records } = parseBody(bytes, request.endpoint);
     known.code = codeThatCounts(httpStatus, body);
     const code = known.code;
     if (!isSuccess(code)) throw failAs('refused', describeCode(code, httpStatus));
     if (text === null) throw failAs('unreadable', 'the body is not UTF-8');
     if (body === undefined) throw failAs('unreadable', 'the body is not JSON');
-    return { code, body, text, failAs };
+    return { code, body, records, failAs };
   } catch (error) {
     if (error instanceof CalicoError) throw error;
     if (request.signal.aborted) throw failAs('aborted', 'stopped by the worker');
@@ -174,16 +175,21 @@ async function readBody(body: Readable, maxBytes: number): Promise<Uint8Array> {
 }
 
 /** `text` null: not UTF-8; `body` undefined: not JSON. An error's body may be either, its code still counts. */
-function parseBody(bytes: Uint8Array): { text: string | null; body: unknown } {
+function parseBody(
+  bytes: Uint8Array,
+  endpoint: Endpoint,
+): { text: string | null; body: unknown; records: Records | null } {
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
     try {
-      return { text, body: parseExactJson(text) };
+      if (endpoint === 'assets' || endpoint === 'transactions')
+        return { text, ...parseWithRecords(text, RECORDS_PATH[endpoint]) };
+      return { text, body: parseExactJson(text), records: null };
     } catch {
-      return { text, body: undefined };
+      return { text, body: undefined, records: null };
     }
   } catch {
-    return { text: null, body: undefined };
+    return { text: null, body: undefined, records: null };
   }
 }
 

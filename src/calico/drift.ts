@@ -124,9 +124,15 @@ function join(path: string, name: string): string {
 /** Of what has more of it the sample shows the beginning. */
 const OUTLINE = { depth: 3, parts: 10, characters: 10_000 };
 
+/** Digits that a binary float has for certain: of a number that was not read exactly (records.ts) the rest may be rounded. */
+const SAFE_DIGITS = 15;
+
+const outlineOfNumber = (text: string) => (text.replace(/\D/g, '').length > SAFE_DIGITS ? `${text}…` : text);
+
 /** JSON as far as a sample needs it: its depth and width are bounded, whatever the value's are. */
 function outline(value: unknown, depth: number): string {
   if (typeof value === 'string') return JSON.stringify(value.slice(0, OUTLINE.characters));
+  if (typeof value === 'number') return outlineOfNumber(String(value));
   if (typeof value !== 'object' || value === null) return String(value);
   if (JSON.isRawJSON(value)) return value.rawJSON.slice(0, OUTLINE.characters);
   const [open, close] = Array.isArray(value) ? '[]' : '{}';

@@ -41,7 +41,15 @@ const INDEX = /^\d+$/;
  * @throws SyntaxError where the text is not JSON, RangeError where it nests deeper than the stack allows.
  */
 export function parseInOrder(json: string, spelling: Spelling | null): { value: unknown } | null {
-  const parsed: unknown = JSON.parse(json);
+  return restoreInOrder(json, JSON.parse(json), spelling);
+}
+
+/** The same of what `JSON.parse` has made of it already, in place. */
+export function restoreInOrder(
+  json: string,
+  parsed: unknown,
+  spelling: Spelling | null,
+): { value: unknown } | null {
   const { members, numbers } = scan(json);
   const walk: Walk = { spelling, numbers, numbersSeen: 0, membersSeen: 0, isInOrder: true };
   const value = restore(walk, parsed);

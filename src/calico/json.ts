@@ -4,7 +4,7 @@
  */
 
 import { fitsNumeric } from './decimal.ts';
-import { parseInOrder } from './json-numbers.ts';
+import { parseInOrder, restoreInOrder } from './json-numbers.ts';
 import { cutDeep } from './json-slices.ts';
 
 /** A JSON number as it was written: `{ rawJSON: "7.40" }`. `JSON.stringify` writes it back digit for digit. */
@@ -59,8 +59,22 @@ export const MAX_DEPTH = 500;
 /** What is cut is too deep still, wherever in an answer its record begins. */
 const KEPT_DEPTH = MAX_DEPTH + 100;
 
+/** Makes of what `JSON.parse` made of a text what `parseExactJson` would, in place where it can; nothing in it `mayHoldUnstorable`. */
+export function restoreExactJson(text: string, parsed: unknown): unknown {
+  try {
+    const restored = restoreInOrder(text, parsed, null);
+    if (restored) return restored.value;
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+  }
+  return parseExactJson(text);
+}
+
+/** False: nothing in this JSON text has to be escaped before it is stored. */
+export const mayHoldUnstorable = (text: string) => text.includes('\\') && MAY_HOLD_UNSTORABLE.test(text);
+
 function parse(text: string): unknown {
-  const mustEscape = MAY_HOLD_UNSTORABLE.test(text);
+  const mustEscape = mayHoldUnstorable(text);
   const inOrder = parseInOrder(text, mustEscape ? ESCAPE : null);
   if (inOrder) return inOrder.value;
   return JSON.parse(text, (_key, value, context) => {

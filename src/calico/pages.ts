@@ -1,6 +1,6 @@
-import { type Answer, type CalicoClient, readAnswer } from './client.ts';
-import { assetsAnswer, type ProviderError, pageQuery, RECORDS_PATH, transactionsAnswer } from './contract.ts';
-import { sliceArrayElements } from './json-slices.ts';
+import { type CalicoClient, readAnswer } from './client.ts';
+import { assetsAnswer, type ProviderError, pageQuery, transactionsAnswer } from './contract.ts';
+import type { Records } from './records.ts';
 
 export type PagedEndpoint = 'assets' | 'transactions';
 
@@ -8,9 +8,7 @@ export type PagedEndpoint = 'assets' | 'transactions';
 export type Page = {
   cursor: string | null;
   nextCursor: string | null;
-  records: unknown[];
-  /** The exact source text of record `index`; parses again, so only for records that were refused. */
-  sourceOf(index: number): string;
+  records: Records;
   /** Providers that were down; `partial` also where a 206 names none of them. */
   errors: ProviderError[];
   partial: boolean;
@@ -41,7 +39,9 @@ export async function fetchPage(client: CalicoClient, request: PageRequest): Pro
     bearer,
     signal,
   });
-  const { records, page, errors } = readAnswer(answer, ANSWERS[endpoint]);
+  const { page, errors } = readAnswer(answer, ANSWERS[endpoint]);
+  const { records } = answer;
+  if (!records) throw answer.failAs('unreadable', 'the answer’s records are not where they belong');
   const nextCursor = page?.has_more === false ? null : page?.next_cursor || null;
   if (nextCursor === null && page?.has_more === true) {
     throw answer.failAs('unreadable', 'the page says has_more but has no next_cursor');
@@ -56,17 +56,7 @@ export async function fetchPage(client: CalicoClient, request: PageRequest): Pro
     cursor,
     nextCursor,
     records,
-    sourceOf: sourceReader(answer, endpoint),
     errors,
     partial: answer.code === 206 || errors.length > 0,
-  };
-}
-
-/** Slices the body at the first refused record and keeps the slices for the page's others. */
-function sourceReader(answer: Answer, endpoint: PagedEndpoint): (index: number) => string {
-  let sources: string[] | undefined;
-  return (index) => {
-    sources ??= sliceArrayElements(answer.text, RECORDS_PATH[endpoint]);
-    return sources[index] ?? '';
   };
 }

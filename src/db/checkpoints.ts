@@ -1,6 +1,8 @@
 /** Where each stream stands (promise 1). Everything here runs inside the transaction of a page or of a run's change. */
 import { and, eq, sql } from 'drizzle-orm';
+import { built, isOfStream } from './built.ts';
 import type { Orm, Transaction } from './client.ts';
+import { isRefused } from './errors.ts';
 import type { Lease } from './leases.ts';
 import { checkpoints, type RunMode, type StreamName, syncPages } from './schema-sync.ts';
 
@@ -8,8 +10,9 @@ export type Checkpoint = typeof checkpoints.$inferSelect;
 /** A pass under way: from its first cursor to the end, through any number of runs. */
 export type Pass = Checkpoint & { passRunId: string; passMode: RunMode };
 
-const at = (customerId: string, stream: StreamName) =>
-  and(eq(checkpoints.customerId, customerId), eq(checkpoints.stream, stream));
+const selectOne = built('read_checkpoint', (orm) =>
+  orm.select().from(checkpoints).where(isOfStream(checkpoints)),
+);
 
 /** Null where the stream was never read: "could not be read" throws and is never taken for that. */
 export async function readCheckpoint(
@@ -17,7 +20,7 @@ export async function readCheckpoint(
   customerId: string,
   stream: StreamName,
 ): Promise<Checkpoint | null> {
-  const [row] = await orm.select().from(checkpoints).where(at(customerId, stream));
+  const [row] = await selectOne(orm, { customerId, stream });
   return row ?? null;
 }
 
@@ -42,32 +45,42 @@ export async function beginPass(
   },
 ): Promise<Pass> {
   const { stream } = pass;
-  if (isUnderWay(old)) await forgetPages(orm, old.passRunId, stream);
-  const values = {
-    cursor: null,
-    epoch: lease.epoch,
-    pagesDone: 0,
-    passRunId: pass.runId,
-    passMode: pass.mode,
-    passStartedAt: sql`now()`,
-    passStartTime: pass.startTime,
-    passWatermark: null,
-    passPartial: false,
-    passLiveRows: pass.liveRows,
-    passWalk: 0,
-    updatedAt: sql`now()`,
-  };
-  const [row] = await orm
-    .insert(checkpoints)
-    .values({ customerId: lease.customerId, stream, ...values })
-    .onConflictDoUpdate({ target: [checkpoints.customerId, checkpoints.stream], set: values })
-    .returning();
+  const [[row]] = await Promise.all([
+    startAt(orm, { ...lease, ...pass, startTime: pass.startTime?.toISOString() ?? null }),
+    isUnderWay(old) && forgetPages(orm, old.passRunId, stream),
+  ]);
   return row as Pass;
 }
 
+const startAt = built('begin_pass', (orm) => {
+  // Wrapped, for an update of a conflict takes no bare placeholder.
+  const given = (name: string) => sql`${sql.placeholder(name)}`;
+  const values = {
+    cursor: null,
+    epoch: given('epoch'),
+    pagesDone: 0,
+    passRunId: given('runId'),
+    passMode: given('mode'),
+    passStartedAt: sql`now()`,
+    passStartTime: given('startTime'),
+    passWatermark: null,
+    passPartial: false,
+    passLiveRows: given('liveRows'),
+    passWalk: 0,
+    updatedAt: sql`now()`,
+  };
+  const whose = { customerId: sql.placeholder('customerId'), stream: sql.placeholder('stream') };
+  return orm
+    .insert(checkpoints)
+    .values({ ...whose, ...values })
+    .onConflictDoUpdate({ target: [checkpoints.customerId, checkpoints.stream], set: values })
+    .returning();
+});
+
 /**
- * The pages of one pass form a chain: each commit names the cursor it came from. It breaks where a crash of Postgres took
- * back the latest pages under a worker's feet, or by a defect of ours; the next turn goes on at the checkpoint.
+ * The pages of one pass form a chain: each commit names the cursor it came from. It breaks for a page that was sent behind one that did
+ * not land; else where a crash of Postgres took back the latest pages under a worker's feet, or by a defect of ours, and the next turn
+ * goes on at the checkpoint.
  */
 export class BrokenChainError extends Error {
   constructor(stream: StreamName) {
@@ -82,11 +95,14 @@ export type Place = { cursor: string | null; walk: number };
 /** A page, or a look at one: `pages` written, the latest time among them, and where the pass goes on (null: it is over). */
 export type Progress = { pages: 0 | 1; latest: string | null; partial: boolean; to: Place | null };
 
-/** $1 to $5: which checkpoint, and where it must be. $6: the epoch; $7 to $9: pages, the latest time, partial. */
+/**
+ * $1 to $5: which checkpoint, and where it must be: the statement fails where it is elsewhere. $6: the epoch; $7 to $9: pages, the
+ * latest time, partial.
+ */
 const move = (changes: string) => `
-UPDATE calico.checkpoints SET epoch = $6, pages_done = pages_done + $7, updated_at = now(), ${changes}
+WITH moved AS (UPDATE calico.checkpoints SET epoch = $6, pages_done = pages_done + $7, updated_at = now(), ${changes}
 WHERE customer_id = $1 AND stream = $2 AND pass_run_id = $3 AND pass_walk = $4 AND cursor IS NOT DISTINCT FROM $5
-RETURNING 1`;
+RETURNING 1) SELECT calico.refuse('the checkpoint is elsewhere') WHERE NOT EXISTS (SELECT FROM moved)`;
 
 const SEEN = 'greatest(pass_watermark, $8::timestamptz)';
 const PARTIAL = '(pass_partial OR $9::boolean)';
@@ -112,13 +128,23 @@ export async function advance(
   { pages, latest, partial, to }: Progress,
 ): Promise<void> {
   const values = [customerId, stream, passRunId, passWalk, cursor, epoch, pages, latest, partial];
-  const moved = await (to === null
-    ? tx.query('end_pass', END, values)
-    : tx.query('advance', GO_ON, [...values, to.cursor, to.walk]));
-  if (moved.length !== 1) throw new BrokenChainError(stream);
-  if (to === null) await forgetPages(tx.orm, passRunId, stream);
+  const meaning = (error: unknown) => (isRefused(error) ? new BrokenChainError(stream) : null);
+  await (to === null
+    ? Promise.all([tx.query('end_pass', END, values, meaning), forgetPages(tx.orm, passRunId, stream)])
+    : tx.query('advance', GO_ON, [...values, to.cursor, to.walk], meaning));
 }
 
 async function forgetPages(orm: Orm, passRunId: string, stream: StreamName): Promise<void> {
-  await orm.delete(syncPages).where(and(eq(syncPages.passRunId, passRunId), eq(syncPages.stream, stream)));
+  await deletePages(orm, { passRunId, stream });
 }
+
+const deletePages = built('forget_pages', (orm) =>
+  orm
+    .delete(syncPages)
+    .where(
+      and(
+        eq(syncPages.passRunId, sql.placeholder('passRunId')),
+        eq(syncPages.stream, sql.placeholder('stream')),
+      ),
+    ),
+);

@@ -1,10 +1,10 @@
 import { drizzle, type NodePgDatabase } from 'drizzle-orm/node-postgres';
 import pg from 'pg';
 import { toDatabaseError } from './errors.ts';
-import { announced, ending, type OnStatement, oneByOne, prepared } from './statements.ts';
+import { announced, type Explained, ending, type OnStatement, oneByOne, prepared } from './statements.ts';
 
 /** drizzle over a pool or over one connection's transaction. */
-export type Orm = NodePgDatabase<Record<string, never>>;
+export type Orm = NodePgDatabase<Record<string, never>> & { $client: pg.Pool | pg.ClientBase };
 
 /**
  * One open transaction: `orm` for ordinary statements, `query` for the prepared ones. Statements that are not awaited one by
@@ -14,8 +14,22 @@ export type Orm = NodePgDatabase<Record<string, never>>;
  */
 export type Transaction = {
   orm: Orm;
-  /** Runs `text` as a prepared statement under `name`: parsed and planned once a connection. */
-  query<Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]): Promise<Row[]>;
+  /**
+   * Runs `text` as a prepared statement under `name`: parsed and planned once a connection. Sent before this returns.
+   * `meaning`: where it fails with that error, the transaction does with this one.
+   */
+  query<Row extends pg.QueryResultRow>(
+    name: string,
+    text: string,
+    values: unknown[],
+    meaning?: Explained['meaning'],
+  ): Promise<Row[]>;
+  /**
+   * Sends the commit right behind statements that are on their way, once the work is done: a round trip less. They are waited for
+   * with it. Only for those whose answers decide nothing: one that must not be committed fails by itself, and in Postgres (what fails on
+   * its way there, by a value that pg cannot write, stops no commit).
+   */
+  commitWith(sent: Promise<unknown>): void;
   /** Runs `work` so that its failure undoes its own statements only; the transaction goes on. */
   savepoint<T>(work: () => Promise<T>): Promise<T>;
 };
@@ -38,7 +52,7 @@ export type TransactionOptions = { waitsForDisk?: boolean };
 
 export type DatabaseOptions = {
   url: string;
-  /** Connections at most. A sync needs one at a time, a token refresh one more. */
+  /** Connections at most. A sync needs two while its pages follow each other, a token refresh one more. */
   maxConnections: number;
   /**
    * A session that does nothing in its transaction for this long is ended by Postgres, and its locks with it: as long as
@@ -89,6 +103,9 @@ async function translated<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
+/** Whatever the server's default: a statement that waited for a row sees what is there when it has it. */
+const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED';
+
 async function inTransaction<T>(
   pool: pg.Pool,
   onStatement: OnStatement | undefined,
@@ -104,17 +121,24 @@ async function inTransaction<T>(
   };
   connection.on('error', onError);
   let savepoints = 0;
+  const sent: Promise<unknown>[] = [];
   try {
     // Not awaited: it shares the first statement's round trip. Where it fails the connection is gone, and so does that one.
-    const begun = client.query(waitsForDisk ? 'BEGIN' : 'BEGIN; SET LOCAL synchronous_commit = off');
+    const begun = client.query(waitsForDisk ? BEGIN : `${BEGIN}; SET LOCAL synchronous_commit = off`);
     begun.catch(() => {});
     const result = await work({
       orm: drizzle(client),
-      query: async (name, text, values) => (await client.query({ name, text, values })).rows,
+      query: async (name, text, values, meaning) => {
+        const statement: Explained = { name, text, values, meaning };
+        return (await client.query(statement)).rows;
+      },
+      commitWith: (statements) => {
+        statements.catch(() => {});
+        sent.push(statements);
+      },
       savepoint: (attempt) => translated(() => withSavepoint(client, `attempt_${++savepoints}`, attempt)),
     });
-    await begun;
-    const { command } = await end('COMMIT');
+    const [{ command }] = await Promise.all([end('COMMIT'), begun, ...sent]);
     if (command !== 'COMMIT') throw new Error('a statement had failed: the transaction was rolled back');
     return result;
   } catch (error) {

@@ -1,4 +1,5 @@
 import { asc, eq, gt, sql } from 'drizzle-orm';
+import { built } from './built.ts';
 import type { Orm } from './client.ts';
 import { credentials } from './schema-sync.ts';
 import { type KeyRing, open, seal } from './vault.ts';
@@ -39,8 +40,15 @@ export async function readCredentials(
   keys: KeyRing,
   customerId: string,
 ): Promise<Credentials | null> {
-  return decrypt(keys, await orm.select().from(credentials).where(eq(credentials.customerId, customerId)));
+  return decrypt(keys, await selectOne(orm, { customerId }));
 }
+
+const selectOne = built('read_credentials', (orm) =>
+  orm
+    .select()
+    .from(credentials)
+    .where(eq(credentials.customerId, sql.placeholder('customerId'))),
+);
 
 /** When a customer's tokens end and which key they are sealed with; opens nothing. */
 export async function readExpiry(orm: Orm, customerId: string) {

@@ -103,6 +103,11 @@ export async function listDueCustomers(orm: Orm, limit: number): Promise<string[
   return rows.map((row) => row.customerId);
 }
 
+/** Is there one of them? Whoever asks holds the lease of its own customer, which is therefore none. */
+export async function isAnyoneDue(orm: Orm): Promise<boolean> {
+  return (await listDueCustomers(orm, 1)).length > 0;
+}
+
 /** Ends the customer's lease: a worker at it is fenced at its next commit. */
 const fence = { epoch: sql`${customers.epoch} + 1`, leaseUntil: null };
 

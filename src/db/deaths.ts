@@ -1,6 +1,6 @@
 /** How often the workers of a customer's runs died. */
 import { sql } from 'drizzle-orm';
-import type { Orm } from './client.ts';
+import type { Orm, Transaction } from './client.ts';
 import type { Lease } from './leases.ts';
 import type { Run } from './runs.ts';
 import { customers } from './schema-sync.ts';
@@ -19,17 +19,17 @@ type Past = { status: Run['status']; cameFurther: boolean; isAboutDeaths: boolea
  * A dead letter about deaths does not end the row, so that behind it a single death is enough for the next.
  */
 export async function countDeathsBefore(
-  orm: Orm,
+  tx: Transaction,
   { customerId, runId }: Pick<Run, 'customerId' | 'runId'>,
 ): Promise<number> {
-  const { rows } = await orm.execute<Past>(sql`
-    SELECT status, EXISTS (
+  const text = `SELECT status, EXISTS (
       SELECT FROM calico.sync_run_streams s WHERE s.run_id = r.run_id AND s.pages > 0 AND NOT s.complete
     ) AS "cameFurther", status = 'dead_lettered' AND EXISTS (
-      SELECT FROM calico.dead_letters d WHERE d.run_id = r.run_id AND d.cause = ${WORKERS_DIED}
+      SELECT FROM calico.dead_letters d WHERE d.run_id = r.run_id AND d.cause = $3
     ) AS "isAboutDeaths"
-    FROM calico.sync_runs r WHERE customer_id = ${customerId} AND run_id <> ${runId}
-    ORDER BY started_at DESC LIMIT ${MOST_READ}`);
+    FROM calico.sync_runs r WHERE customer_id = $1 AND run_id <> $2
+    ORDER BY started_at DESC LIMIT $4`;
+  const rows = await tx.query<Past>('count_deaths', text, [customerId, runId, WORKERS_DIED, MOST_READ]);
   let deaths = 0;
   for (const { status, cameFurther, isAboutDeaths } of rows) {
     if (status === 'abandoned') deaths++;

@@ -26,6 +26,11 @@ export class DatabaseError extends Error {
     this.#failingRow = failingRow;
   }
 
+  /** Is the server gone, or on its way: was nothing heard, rather than refused? */
+  get isSilence(): boolean {
+    return this.kind === 'unavailable' && /^(08|57P)/.test(this.sqlState ?? '08');
+  }
+
   /** May the row that was refused begin with these columns? A hint: not every refusal names a row, and long values are cut. */
   mayMean(columns: readonly string[]): boolean {
     return this.#failingRow.startsWith(`${columns.map(asShown).join(', ')}, `);
@@ -89,6 +94,16 @@ export function toDatabaseError(error: unknown): unknown {
   return error instanceof DrizzleQueryError
     ? new DatabaseError('other', null, 'Postgres: a query failed before it was sent')
     : error;
+}
+
+/** Did a statement fail by `calico.refuse` (migration 0005), because of what it found? */
+export function isRefused(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.code === 'CS001';
+}
+
+/** Did a statement fail because a row like it is there, by this unique index? */
+export function isTaken(error: unknown, index: string): boolean {
+  return error instanceof pg.DatabaseError && error.code === '23505' && error.constraint === index;
 }
 
 /** A data exception's message quotes the value ("invalid input syntax for type numeric: …"): it stays out. */

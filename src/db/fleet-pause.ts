@@ -3,6 +3,7 @@
  * It begins with an answer that told us to wait, and ends when a probe has been answered (schema-fleet.ts).
  */
 import { and, eq, isNull, lte, type SQL, sql } from 'drizzle-orm';
+import { built } from './built.ts';
 import type { Orm } from './client.ts';
 import { fleetPause } from './schema-fleet.ts';
 
@@ -29,8 +30,13 @@ export type FleetPause = {
 
 /** The pause that all workers keep; null while there is none. */
 export async function readFleetPause(orm: Orm): Promise<FleetPause | null> {
+  const [pause] = await selectPause(orm);
+  return pause ?? null;
+}
+
+const selectPause = built('read_fleet_pause', (orm) => {
   const { situation, reason, refusals, since, until } = fleetPause;
-  const [pause] = await orm
+  return orm
     .select({
       ...{ situation, reason, refusals, since, until },
       leftMs: inMs(sql`greatest(interval '0', ${until} - ${CLOCK})`),
@@ -39,8 +45,7 @@ export async function readFleetPause(orm: Orm): Promise<FleetPause | null> {
     })
     .from(fleetPause)
     .where(isNull(fleetPause.openedAt));
-  return pause ?? null;
-}
+});
 
 /** May nobody start at all? Else, in a pause, exactly one may. */
 export function isClosed({ leftMs, probe }: FleetPause): boolean {

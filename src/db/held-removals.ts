@@ -1,5 +1,6 @@
 /** Holds: removals that wait for a person (promise 6). Every change here holds the customer's row. */
 import { and, asc, eq, isNull, type SQL, sql } from 'drizzle-orm';
+import { built, isOfStream } from './built.ts';
 import type { Orm, Transaction } from './client.ts';
 import { forgetRows, removeStagedRows, type StreamOwner } from './removals.ts';
 import { heldRemovals } from './schema-removals.ts';
@@ -15,14 +16,12 @@ const isOpen = and(
   isNull(heldRemovals.rejectedAt),
   isNull(heldRemovals.supersededAt),
 );
-const isOf = ({ customerId, stream }: StreamOwner) =>
-  and(eq(heldRemovals.customerId, customerId), eq(heldRemovals.stream, stream));
 const isHold = (holdId: string) => eq(heldRemovals.holdId, holdId);
 
 /**
  * What a page's records settle. Those that `landed` are no longer set aside. All that it `met` are not missing: they
- * leave the holds they are in, and a hold that loses its last row is superseded. One statement, for every page pays for
- * it and hardly one has anything to settle.
+ * leave the holds they are in, and a hold that loses its last row is superseded: the count is of what was there before this
+ * statement, as all of its parts see it. One statement, for every page pays for it and hardly one has anything to settle.
  */
 export async function settleMet(
   tx: Transaction,
@@ -31,17 +30,15 @@ export async function settleMet(
 ): Promise<void> {
   const text = `WITH resolved AS (
       UPDATE calico.quarantined_records SET resolved_at = now(), resolution = 'landed'
-      WHERE customer_id = $1 AND stream = $2 AND record_key = ANY (${arrayOf('$3')}) AND resolved_at IS NULL)
-    DELETE FROM calico.held_removal_rows WHERE customer_id = $1 AND stream = $2
-      AND key_hash = ANY (SELECT hashtextextended(key, 0) FROM unnest(${arrayOf('$4')}) AS key) RETURNING hold_id`;
-  const values = [customerId, stream, lines(landed.map(indexable)), lines(met)];
-  const released = await tx.query<{ hold_id: string }>('settle_met', text, values);
-  if (released.length === 0) return;
-  const isEmpty = sql`NOT EXISTS (SELECT FROM calico.held_removal_rows r WHERE r.hold_id = ${heldRemovals.holdId})`;
-  await tx.orm
-    .update(heldRemovals)
-    .set({ supersededAt: sql`now()` })
-    .where(and(isOf({ customerId, stream }), isOpen, isEmpty));
+      WHERE customer_id = $1 AND stream = $2 AND record_key = ANY (${arrayOf('$3')}) AND resolved_at IS NULL),
+    released AS (
+      DELETE FROM calico.held_removal_rows WHERE customer_id = $1 AND stream = $2
+        AND key_hash = ANY (SELECT hashtextextended(key, 0) FROM unnest(${arrayOf('$4')}) AS key) RETURNING hold_id)
+    UPDATE calico.held_removals h SET superseded_at = now()
+    FROM (SELECT hold_id, count(*) AS rows FROM released GROUP BY hold_id) AS r
+    WHERE h.customer_id = $1 AND h.stream = $2 AND h.hold_id = r.hold_id AND h.approved_at IS NULL AND h.rejected_at IS NULL
+      AND h.superseded_at IS NULL AND r.rows = (SELECT count(*) FROM calico.held_removal_rows WHERE hold_id = r.hold_id)`;
+  await tx.query('settle_met', text, [customerId, stream, lines(landed.map(indexable)), lines(met)]);
 }
 
 /**
@@ -75,12 +72,16 @@ async function supersede(tx: Transaction, open: Hold | null): Promise<void> {
 }
 
 async function findOpen(orm: Orm, owner: StreamOwner): Promise<Hold | null> {
-  const [open] = await orm
-    .select()
-    .from(heldRemovals)
-    .where(and(isOf(owner), isOpen));
+  const [open] = await selectOpen(orm, owner);
   return open ?? null;
 }
+
+const selectOpen = built('read_open_hold', (orm) =>
+  orm
+    .select()
+    .from(heldRemovals)
+    .where(and(isOfStream(heldRemovals), isOpen)),
+);
 
 async function holdSameRows(tx: Transaction, one: string, other: string): Promise<boolean> {
   const text = `SELECT FROM calico.held_removal_rows WHERE hold_id IN ($1, $2)

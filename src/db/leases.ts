@@ -1,6 +1,8 @@
 /** One writer a customer (promise 2): a lease by the database's clock, and an epoch that rises with each. */
-import { and, eq, isNull, lte, or, type SQL, sql } from 'drizzle-orm';
+import { and, eq, isNull, lte, or, type Placeholder, type SQL, sql } from 'drizzle-orm';
+import { built } from './built.ts';
 import type { Orm, Transaction } from './client.ts';
+import { isRefused } from './errors.ts';
 import { enterFleet, nameProbe } from './fleet-pause.ts';
 import { customers } from './schema-sync.ts';
 
@@ -17,7 +19,8 @@ export class LeaseLostError extends Error {
 
 // clock_timestamp(), not now(): a transaction that waited for the row's lock must see the time that it got it.
 const CLOCK = sql`clock_timestamp()`;
-const after = (ms: number): SQL => sql`${CLOCK} + make_interval(secs => ${ms / 1000})`;
+const after = (seconds: number | Placeholder): SQL =>
+  sql`${CLOCK} + make_interval(secs => ${seconds}::float8)`;
 const isReached = (column: typeof customers.leaseUntil | typeof customers.notBefore) =>
   or(isNull(column), lte(column, CLOCK));
 
@@ -40,16 +43,20 @@ export async function acquireLease(
 ): Promise<(Lease & { isProbe: boolean }) | null> {
   const entry = await enterFleet(orm);
   if (entry === 'closed') return null;
-  const [row] = await orm
-    .update(customers)
-    .set({ epoch: sql`${customers.epoch} + 1`, leaseUntil: after(leaseMs) })
-    .where(and(eq(customers.customerId, customerId), isDue))
-    .returning({ epoch: customers.epoch });
+  const [row] = await takeLease(orm, { customerId, seconds: leaseMs / 1000 });
   if (!row) return null;
   const isProbe = entry === 'probe';
   if (isProbe) await nameProbe(orm, customerId, row.epoch);
   return { customerId, epoch: row.epoch, isProbe };
 }
+
+const takeLease = built('acquire_lease', (orm) =>
+  orm
+    .update(customers)
+    .set({ epoch: sql`${customers.epoch} + 1`, leaseUntil: after(sql.placeholder('seconds')) })
+    .where(and(eq(customers.customerId, sql.placeholder('customerId')), isDue))
+    .returning({ epoch: customers.epoch }),
+);
 
 /** The row of this lease while it runs. */
 const isHeld = ({ customerId, epoch }: Lease) =>
@@ -63,18 +70,20 @@ const isHeld = ({ customerId, epoch }: Lease) =>
 export async function renewLease(orm: Orm, lease: Lease, leaseMs: number): Promise<boolean> {
   const { rowCount } = await orm
     .update(customers)
-    .set({ leaseUntil: after(leaseMs) })
+    .set({ leaseUntil: after(leaseMs / 1000) })
     .where(isHeld(lease));
   return rowCount === 1;
 }
 
 /**
  * Locks the customer's row until the transaction ends, so that no other lease can begin before it is committed.
- * @throws LeaseLostError
+ * @throws LeaseLostError, and the statement fails.
  */
 export async function holdLease(tx: Transaction, { customerId, epoch }: Lease): Promise<void> {
-  const text = `SELECT FROM calico.customers
-    WHERE customer_id = $1 AND epoch = $2 AND lease_until > clock_timestamp() FOR UPDATE`;
-  const rows = await tx.query('hold_lease', text, [customerId, epoch]);
-  if (rows.length !== 1) throw new LeaseLostError(customerId);
+  // The time is looked at when the row is there: a row that others only locked meanwhile is not read again for the lock.
+  const text = `WITH held AS (SELECT lease_until FROM calico.customers WHERE customer_id = $1 AND epoch = $2 FOR UPDATE)
+    SELECT calico.refuse('the lease is over, or another worker’s')
+    WHERE NOT EXISTS (SELECT FROM held WHERE lease_until > clock_timestamp())`;
+  const meaning = (error: unknown) => (isRefused(error) ? new LeaseLostError(customerId) : null);
+  await tx.query('hold_lease', text, [customerId, epoch], meaning);
 }

@@ -1,5 +1,6 @@
 /** What a pass under way has seen: the keys of its pages, as 64-bit hashes. */
 import type { Transaction } from './client.ts';
+import { isTaken } from './errors.ts';
 import type { StreamName } from './schema-sync.ts';
 import { arrayOf, lines } from './upsert.ts';
 
@@ -14,25 +15,34 @@ export type PageSeen = {
   head: readonly string[] | null;
 };
 
+const ONE_OF_A_CURSOR = 'sync_pages_cursor';
+
 /** Of keys that came as lines (upsert.ts). */
 const hashesOf = (parameter: string) =>
   `ARRAY(SELECT hashtextextended(key, 0) FROM unnest(${arrayOf(parameter)}) WITH ORDINALITY AS k(key, ord) ORDER BY ord)`;
 
+/** A walk has come to a cursor where it has been before: the pages run in a circle. */
+export class CircleError extends Error {
+  constructor() {
+    super('the pages run in a circle: a cursor came back that this pass has been at');
+    this.name = 'CircleError';
+  }
+}
+
 /**
  * Records a committed page's keys under its cursor.
- * @returns false where this walk has been at that cursor before: the pages run in a circle.
+ * @throws CircleError, and the statement fails.
  */
 export async function recordPage(
   tx: Transaction,
   { passRunId, stream, walk }: Walk,
   { page, cursor, keys, head }: PageSeen,
-): Promise<boolean> {
+): Promise<void> {
   const text = `INSERT INTO calico.sync_pages (pass_run_id, stream, walk, page, cursor, key_hashes, head_hashes)
-    SELECT $1, $2, $3, $4, $5, ${hashesOf('$6')}, CASE WHEN $7::text IS NOT NULL THEN ${hashesOf('$7')} END
-    ON CONFLICT (pass_run_id, stream, walk, md5(cursor)) DO NOTHING RETURNING page`;
+    SELECT $1, $2, $3, $4, $5, ${hashesOf('$6')}, CASE WHEN $7::text IS NOT NULL THEN ${hashesOf('$7')} END`;
   const seen = [lines(keys), head && lines(head)];
-  const rows = await tx.query('record_page', text, [passRunId, stream, walk, page, cursor ?? '', ...seen]);
-  return rows.length === 1;
+  const meaning = (error: unknown) => (isTaken(error, ONE_OF_A_CURSOR) ? new CircleError() : null);
+  await tx.query('record_page', text, [passRunId, stream, walk, page, cursor ?? '', ...seen], meaning);
 }
 
 /** A walk's first page and another look at it, each its keys' hashes in order. */

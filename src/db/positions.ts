@@ -1,9 +1,10 @@
 /** Asset positions and their history, written a page at a time. */
 import type { Transaction } from './client.ts';
+import { type Standing, storedHash } from './find-transactions.ts';
 import { seenInWalk } from './passes.ts';
 import { assetPositionHistory, assetPositions } from './schema.ts';
 import { KEY_COLUMNS } from './schema-sync.ts';
-import type { PageOwner, PageWriter, Standing, Written } from './transactions.ts';
+import type { PageOwner, PageWriter, Written } from './transactions.ts';
 import { batchOf, type RowOf, upsert } from './upsert.ts';
 
 /** One position. Absent parts of the key are ''; `raw` is JSON text, `contentHash` is `\x…`. */
@@ -38,7 +39,7 @@ const tuple = (alias: string, columns: readonly string[]) =>
   `(${columns.map((column) => `${alias}.${column}`).join(', ')})`;
 
 const FIND_EXISTING = `
-SELECT i.ord::int, p.content_hash = i.content_hash AS same,
+SELECT i.ord::int, ${storedHash('p')} = ${storedHash('i')} AND (p.raw IS NOT NULL OR NOT $13) AS same,
   ${tuple('p', STATE)} IS NOT DISTINCT FROM ${tuple('i', STATE)} AS "sameState",
   p.first_seen_at::text AS "firstSeenAt", p.removed_at IS NOT NULL AS removed
 FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
@@ -60,6 +61,7 @@ export function positionsWriter(rows: readonly PositionRow[]): PageWriter<Existi
   return {
     find: (tx, customerId) => findPositions(tx, customerId, rows),
     write: (tx, owner, existing) => writePositions(tx, owner, rows, existing),
+    writeNew: null,
   };
 }
 
@@ -125,6 +127,7 @@ async function findPositions(
     rows.map((row) => row.costBasisAmount),
     rows.map((row) => row.costBasisCurrency),
     rows.map((row) => row.contentHash),
+    rows.some(({ raw }) => raw !== null),
   ]);
   return new Map(found.map((row) => [row.ord - 1, row]));
 }

@@ -1,81 +1,18 @@
-/** Runs and their receipts. A run is opened, put off and ended here; each change holds the lease. */
+/** Runs and their receipts. A run is put off and ended here (and opened in open-run.ts); each change holds the lease, but for what a worker says of a lost one. */
 import { and, desc, eq, inArray, type SQL, sql } from 'drizzle-orm';
-import { isUnderWay, readCheckpoint } from './checkpoints.ts';
+import { built } from './built.ts';
 import type { Orm, Transaction } from './client.ts';
 import { announce } from './events.ts';
 import { holdLease, type Lease } from './leases.ts';
-import { customers, type RunMode, type StreamName, syncRunStreams, syncRuns } from './schema-sync.ts';
+import { customers, type StreamName, syncRunStreams, syncRuns } from './schema-sync.ts';
 import type { CustomerStatus, RunStatus } from './statuses.ts';
-import { takeOverStreams } from './takeover.ts';
 
 export type Run = typeof syncRuns.$inferSelect;
 /** One stream's part of a run's receipt (promise 3). */
 export type Receipt = typeof syncRunStreams.$inferSelect;
 
-const isOpen = inArray(syncRuns.status, ['running', 'waiting']);
-const isRun = (run: Pick<Run, 'runId'>) => eq(syncRuns.runId, run.runId);
-
-/**
- * The run that this lease is for: the one that was put off, or a new one. A run that another worker left `running`
- * becomes `abandoned`; its pass goes on at the checkpoint in a run of its own, which takes over what it had read (takeover.ts).
- * A new run is full where one was asked for, none was done within the full interval, a full pass is under way, or the
- * run that was killed was full: it may have died before its pass began, and the request went with it.
- */
-export async function openRun(
-  orm: Orm,
-  lease: Lease,
-  { fullSyncIntervalMs, syncIntervalMs }: { fullSyncIntervalMs: number; syncIntervalMs: number },
-): Promise<Run> {
-  const { customerId } = lease;
-  // All that is to be known, in one round trip.
-  const [[open], asked, checkpoint] = await Promise.all([
-    orm
-      .select()
-      .from(syncRuns)
-      .where(and(eq(syncRuns.customerId, customerId), isOpen)),
-    readRequest(orm, customerId, fullSyncIntervalMs),
-    readCheckpoint(orm, customerId, 'transactions'),
-  ]);
-  if (open?.status === 'waiting') {
-    const [run] = await orm
-      .update(syncRuns)
-      .set({ status: 'running', epoch: lease.epoch })
-      .where(isRun(open))
-      .returning();
-    return one(run);
-  }
-  if (open) {
-    const reason = 'its worker ended without a word; the next run goes on at its checkpoint';
-    await orm
-      .update(syncRuns)
-      .set({ status: 'abandoned', finishedAt: sql`now()`, reason })
-      .where(isRun(open));
-  }
-  const fullUnderWay = isUnderWay(checkpoint) && checkpoint.passMode === 'full';
-  const mustBeFull = asked?.mode === 'full' || asked?.fullIsDue || fullUnderWay || open?.mode === 'full';
-  const mode: RunMode = mustBeFull ? 'full' : 'incremental';
-  const trigger = asked?.trigger ?? (asked?.followUps ? 'follow_up' : 'schedule');
-  const [[run]] = await Promise.all([
-    orm.insert(syncRuns).values({ mode, trigger, customerId, epoch: lease.epoch }).returning(),
-    orm
-      .update(customers)
-      .set({ requestedMode: null, requestedTrigger: null })
-      .where(eq(customers.customerId, customerId)),
-  ]);
-  // Whoever asked since that run began wants what there is now, not what it had read before.
-  return open && !asked?.trigger ? takeOverStreams(orm, one(run), open, syncIntervalMs) : one(run);
-}
-
-/** What was asked of the customer's next run, and what its schedule says. */
-async function readRequest(orm: Orm, customerId: string, fullEveryMs: number) {
-  const { requestedMode: mode, requestedTrigger: trigger, followUps, lastFullAt } = customers;
-  const fullIsDue = sql<boolean>`coalesce(${lastFullAt} <= now() - make_interval(secs => ${fullEveryMs / 1000}), true)`;
-  const [row] = await orm
-    .select({ mode, trigger, followUps, fullIsDue })
-    .from(customers)
-    .where(eq(customers.customerId, customerId));
-  return row;
-}
+/** The row of this run. */
+export const isRun = (run: Pick<Run, 'runId'>) => eq(syncRuns.runId, run.runId);
 
 /** Sent together with the look at its lease: whoever has lost it must not even wait for the row, or hold it, until that is answered. */
 const isAtEpoch = ({ customerId, epoch }: Lease) =>
@@ -97,7 +34,7 @@ export async function suspendRun(
 ): Promise<void> {
   const { orm } = tx;
   const { delayMs, ...state } = pause;
-  await Promise.all([
+  const sent = [
     holdLease(tx, lease),
     orm
       .update(syncRuns)
@@ -107,7 +44,8 @@ export async function suspendRun(
       .update(customers)
       .set({ notBefore: sql`clock_timestamp() + make_interval(secs => ${delayMs / 1000})`, leaseUntil: null })
       .where(isAtEpoch(lease)),
-  ]);
+  ];
+  tx.commitWith(Promise.all(sent));
 }
 
 export type Ending = {
@@ -180,23 +118,62 @@ function soonerThan(slot: SQL) {
 /** None stands, so the follow-ups are full too; after them the schedule's, or a customer that never rests would be read whole every hour. */
 const giveUpOnMoving = sql`CASE WHEN ${customers.followUps} < 3 THEN NULL ELSE now() END`;
 
+/** A run as one lease had it: a later one may have gone on with it. */
+type LeasedRun = Pick<Run, 'runId' | 'epoch'>;
+const isOf = (run: LeasedRun) => and(isRun(run), eq(syncRuns.epoch, run.epoch));
+
 /** Says of a run whose lease was lost that its worker was alive and wrote nothing more. */
-export async function markFenced(orm: Orm, run: Pick<Run, 'runId'>): Promise<void> {
+export async function markFenced(orm: Orm, run: LeasedRun): Promise<void> {
   const reason = 'its lease ran out or was taken; what it had not committed was not written';
   await orm
     .update(syncRuns)
     .set({ status: 'fenced', reason, finishedAt: sql`coalesce(${syncRuns.finishedAt}, now())` })
-    .where(and(isRun(run), inArray(syncRuns.status, ['running', 'abandoned'])));
+    .where(and(isOf(run), inArray(syncRuns.status, ['running', 'abandoned'])));
 }
 
-/** Remembers, once each, what a run has done that must not be done again when it goes on. */
+/**
+ * Says of a run that its worker lives, and that it could not say how its turn ended: a failed try in `situation`. Where no other
+ * worker has taken the run over, it waits as if it had been put off, and the customer's next lease goes on with it.
+ */
+export async function putOffLate({ orm }: Transaction, run: LeasedRun, situation: string): Promise<void> {
+  // Who is at it may be a session of ours that Postgres has yet to miss.
+  await orm.execute(sql`SET LOCAL lock_timeout = '1s'`);
+  const tries = sql`coalesce((${syncRuns.failures} ->> ${situation}::text)::int, 0) + 1`;
+  const { rowCount } = await orm
+    .update(syncRuns)
+    .set({
+      status: 'waiting',
+      reason: 'Postgres could not be told how the last turn ended; it goes on at its checkpoint',
+      attempts: sql`${syncRuns.attempts} + 1`,
+      failures: sql`${syncRuns.failures} || jsonb_build_object(${situation}::text, ${tries})`,
+    })
+    .where(and(isOf(run), eq(syncRuns.status, 'running')));
+  if (!rowCount) await markFenced(orm, run);
+}
+
+/** Remembers, once each, what a run has done that should not be done again when it goes on. */
 export async function noteInRun(
   orm: Orm,
   run: Pick<Run, 'runId'>,
   done: Partial<Pick<Run, 'refreshed' | 'settling' | 'restarted' | 'providersDown'>>,
 ): Promise<void> {
-  await orm.update(syncRuns).set(done).where(isRun(run));
+  const names = Object.keys(done);
+  const name = `note_${names.join('_')}`;
+  const note = notes.get(name) ?? noteOf(name, names);
+  notes.set(name, note);
+  await note(orm, { ...done, runId: run.runId });
 }
+
+/** By the columns that are noted together: there are few such sets. */
+const notes = new Map<string, Note>();
+type Note = (orm: Orm, values: Record<string, unknown>) => Promise<unknown>;
+const noteOf = (name: string, columns: readonly string[]): Note =>
+  built(name, (orm) =>
+    orm
+      .update(syncRuns)
+      .set(Object.fromEntries(columns.map((column) => [column, sql.placeholder(column)])))
+      .where(eq(syncRuns.runId, sql.placeholder('runId'))),
+  );
 
 export type Counts = Pick<
   Receipt,
@@ -214,6 +191,9 @@ VALUES ($1, $2, $3, $4, $5, ${COUNTS.map((_count, index) => `$${index + 6}`).joi
 ON CONFLICT (run_id, stream) DO UPDATE SET complete = excluded.complete, moving = excluded.moving,
   ${['pages', ...COUNTS].map((count) => `${count} = s.${count} + excluded.${count}`).join(', ')}`;
 
+const CLEAR_FAILURES = `UPDATE calico.sync_runs SET attempts = 0, failures = '{}', waiting_since = NULL, waiting_for = NULL
+WHERE run_id = $1`;
+
 /** Adds to a run's receipt; the first success after failures also clears the count of tries. */
 export async function addToReceipt(
   tx: Transaction,
@@ -225,17 +205,20 @@ export async function addToReceipt(
   const values = [run.runId, stream, ...state, ...COUNTS.map((count) => counts[count])];
   const added = tx.query('add_to_receipt', ADD_TO_RECEIPT, values);
   const hasFailed = run.attempts > 0 || run.waitingSince !== null;
-  const cleared = { attempts: 0, failures: {}, waitingSince: null, waitingFor: null };
-  await Promise.all([added, hasFailed && tx.orm.update(syncRuns).set(cleared).where(isRun(run))]);
+  await Promise.all([added, hasFailed && tx.query('clear_failures', CLEAR_FAILURES, [run.runId])]);
 }
 
 export async function readReceipts(orm: Orm, runId: string): Promise<Receipt[]> {
-  return orm
+  return selectReceipts(orm, { runId });
+}
+
+const selectReceipts = built('read_receipts', (orm) =>
+  orm
     .select()
     .from(syncRunStreams)
-    .where(eq(syncRunStreams.runId, runId))
-    .orderBy(syncRunStreams.stream);
-}
+    .where(eq(syncRunStreams.runId, sql.placeholder('runId')))
+    .orderBy(syncRunStreams.stream),
+);
 
 /** The latest runs first, of one customer or of all. */
 export async function listRuns(orm: Orm, customerId: string | null, limit: number): Promise<Run[]> {
@@ -245,9 +228,4 @@ export async function listRuns(orm: Orm, customerId: string | null, limit: numbe
     .where(customerId === null ? undefined : eq(syncRuns.customerId, customerId))
     .orderBy(desc(syncRuns.startedAt))
     .limit(limit);
-}
-
-function one(run: Run | undefined): Run {
-  if (!run) throw new Error('the run that was just written is not there');
-  return run;
 }

@@ -22,7 +22,7 @@ export const calico = pgSchema('calico');
 const bytea = customType<{ data: string; driverData: string }>({ dataType: () => 'bytea' });
 const instant = (name: string) => timestamp(name, { withTimezone: true, mode: 'string' });
 
-/** What every data row carries besides its facts. `content_hash`: SHA-256 of the canonical record, first 16 bytes. */
+/** What every data row carries besides its facts. `content_hash`: of the record's text and how it was read, and of what is stored (sync/normalize/reading.ts). */
 const provenance = () => ({
   raw: jsonb('raw'),
   contentHash: bytea('content_hash').notNull(),

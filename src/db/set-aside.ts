@@ -1,6 +1,7 @@
 /** What could not go on, kept with its evidence (promise 4), and the providers that were down. */
 import { createHash } from 'node:crypto';
 import { and, eq, inArray, isNull, ne, notInArray, sql } from 'drizzle-orm';
+import { built, isOfStream } from './built.ts';
 import type { Orm } from './client.ts';
 import { announce, deadLetterCreated } from './events.ts';
 import { deadLetters, providerStatus, quarantinedRecords } from './schema-aside.ts';
@@ -52,20 +53,12 @@ export async function quarantine(
  * without a readable key or an earlier text of one that has another by now.
  */
 export async function resolveGone(orm: Orm, owner: RunStream): Promise<void> {
-  await orm
-    .update(quarantinedRecords)
-    .set({ resolvedAt: sql`now()`, resolution: 'gone' })
-    .where(isNotMetBy(owner));
+  await updateGone(orm, owner);
 }
 
 /** Is there a quarantined record that `resolveGone` would take for gone? */
 export async function isAnyGone(orm: Orm, owner: RunStream): Promise<boolean> {
-  const found = await orm
-    .select({ id: quarantinedRecords.id })
-    .from(quarantinedRecords)
-    .where(isNotMetBy(owner))
-    .limit(1);
-  return found.length > 0;
+  return (await selectGone(orm, owner)).length > 0;
 }
 
 type RunStream = { customerId: string; runId: string; stream: StreamName };
@@ -77,7 +70,17 @@ const isOpenOf = ({ customerId, stream }: RunStream) =>
     isNull(quarantinedRecords.resolvedAt),
   );
 
-const isNotMetBy = (owner: RunStream) => and(isOpenOf(owner), ne(quarantinedRecords.runId, owner.runId));
+const isNotMet = and(
+  isOfStream(quarantinedRecords),
+  isNull(quarantinedRecords.resolvedAt),
+  ne(quarantinedRecords.runId, sql.placeholder('runId')),
+);
+const updateGone = built('resolve_gone', (orm) =>
+  orm.update(quarantinedRecords).set({ resolvedAt: sql`now()`, resolution: 'gone' }).where(isNotMet),
+);
+const selectGone = built('is_any_gone', (orm) =>
+  orm.select({ id: quarantinedRecords.id }).from(quarantinedRecords).where(isNotMet).limit(1),
+);
 
 /** In bytes; an index row holds 2,704, and a key that is too long for a data table must fit in here all the same. */
 const LONGEST_KEY = 1_000;
@@ -104,17 +107,21 @@ export async function addDeadLetter(
 
 /** A run of the customer came to its end: what stopped earlier ones is over. */
 export async function resolveDeadLetters(orm: Orm, customerId: string): Promise<void> {
-  await orm
+  await updateLetters(orm, { customerId });
+}
+
+const updateLetters = built('resolve_dead_letters', (orm) =>
+  orm
     .update(deadLetters)
     .set({ resolvedAt: sql`now()` })
     .where(
       and(
-        eq(deadLetters.customerId, customerId),
+        eq(deadLetters.customerId, sql.placeholder('customerId')),
         isNull(deadLetters.resolvedAt),
         isNull(deadLetters.discardedAt),
       ),
-    );
-}
+    ),
+);
 
 /** Marks providers down; one that is down already keeps since when. */
 export async function markProvidersDown(

@@ -35,6 +35,9 @@ function withName(
   return { ...statement, name };
 }
 
+/** `meaning`: what it means that it failed with this error, if that is more than the error says. */
+export type Explained = pg.QueryConfig & { meaning?: ((error: unknown) => Error | null) | undefined };
+
 /** SQLSTATE in_failed_sql_transaction: a statement was not even looked at, for one before it has failed. */
 const NOT_LOOKED_AT = '25P02';
 
@@ -44,13 +47,19 @@ const NOT_LOOKED_AT = '25P02';
  */
 export function ending(connection: pg.PoolClient) {
   let isOver = false;
+  let failure: unknown;
   let reason: unknown;
-  const query = async (statement: string | pg.QueryConfig, values?: unknown[]) => {
+  const query = async (statement: string | Explained, values?: unknown[]) => {
     if (isOver) throw new Error('the transaction is over');
     try {
       return await connection.query(statement, values);
     } catch (error) {
-      if (!(error instanceof pg.DatabaseError && error.code === NOT_LOOKED_AT)) reason = error;
+      const isOfAnother =
+        error === failure || (error instanceof pg.DatabaseError && error.code === NOT_LOOKED_AT);
+      if (!isOfAnother) {
+        failure = error;
+        reason = (typeof statement === 'object' && statement.meaning?.(error)) || error;
+      }
       throw reason ?? error;
     }
   };

@@ -1,8 +1,16 @@
 /** The six transaction tables and their fees, written a page at a time. */
 import type { Transaction } from './client.ts';
+import {
+  type ChangedTransaction,
+  type ExistingTransaction,
+  findTransactions,
+  refuseKnown,
+  type Standing,
+  soughtElsewhere,
+} from './find-transactions.ts';
 import { seenInWalk } from './passes.ts';
 import { TRANSACTION_KINDS, type TransactionKind, transactionFees, transactionTables } from './schema.ts';
-import { arrayLiteral, type Batch, batchOf, upsert } from './upsert.ts';
+import { type Batch, batchOf, insert, upsert } from './upsert.ts';
 
 /** What all six kinds have, and the sides that some have; absent is null. `raw` is JSON text, `contentHash` is `\x…`. */
 export type TransactionRow = {
@@ -30,7 +38,8 @@ export type TransactionRow = {
   description: string | null;
   raw: string | null;
   contentHash: string;
-  fees: FeeRow[];
+  /** Made when they are asked for: they are written with their transaction, and most of those are unchanged. */
+  fees: () => FeeRow[];
 };
 
 export type FeeRow = {
@@ -60,49 +69,14 @@ export type Written = {
 };
 
 /**
- * A transaction that is there already, beside the record of the same key. `unchanged`: the same, where it belongs and live, and
- * nothing else is told of it.
+ * A page's rows, ready to be written: first it is looked at what stands of their keys, in one statement, then they are written beside it.
+ * `writeNew`, where most likely nothing stands: writes them as if that were known, without an answer in between. Where it is not so the
+ * transaction fails, with NotNewError if one is in another home, else as Postgres refuses a key that is taken.
  */
-export type ExistingTransaction = { ord: number } & (
-  | { unchanged: true }
-  | { unchanged: false; kind: TransactionKind; otherIdentity: boolean; firstSeenAt: string }
-);
-type ChangedTransaction = ExistingTransaction & { unchanged: false };
-
-const UNCHANGED = '(e.content_hash = i.content_hash AND e.kind = i.kind AND e.removed_at IS NULL)';
-/** What nobody will ask for is not made: of unchanged rows that is a fifth of what finding them costs. */
-const elseNull = (value: string) => `CASE WHEN NOT ${UNCHANGED} THEN ${value} END`;
-
-/**
- * One probe of each home until the record is found, for it has one (promise 7); LATERAL keeps it a nested loop over primary keys,
- * whatever the statistics say.
- */
-const FIND_EXISTING = `
-SELECT i.ord::int, ${UNCHANGED} AS unchanged,
-  ${elseNull('e.kind')} AS kind,
-  ${elseNull(`(e.account_id, e.occurred_at, e.transaction_hash)
-    IS DISTINCT FROM (i.account_id, i.occurred_at, i.transaction_hash)`)} AS "otherIdentity",
-  ${elseNull('e.first_seen_at::text')} AS "firstSeenAt"
-FROM unnest($2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::timestamptz[], $8::text[])
-  WITH ORDINALITY AS i(provider_id, transaction_id, kind, content_hash, account_id, occurred_at, transaction_hash, ord)
-CROSS JOIN LATERAL (
-${TRANSACTION_KINDS.map(
-  (
-    kind,
-  ) => `  SELECT '${kind}' AS kind, content_hash, account_id, occurred_at, transaction_hash, first_seen_at, removed_at
-  FROM calico.${kind}_transactions t
-  WHERE t.customer_id = $1 AND t.provider_id = i.provider_id AND t.transaction_id = i.transaction_id`,
-).join('\n  UNION ALL\n')}
-  LIMIT 1
-) AS e`;
-
-/** What stands of a page's keys, by the row's index in the page. */
-export type Standing<Row> = ReadonlyMap<number, Row>;
-
-/** A page's rows, ready to be written: first it is looked at what stands of their keys, in one statement, then they are written beside it. */
 export type PageWriter<Existing> = {
   find(tx: Transaction, customerId: string): Promise<Standing<Existing>>;
   write(tx: Transaction, owner: PageOwner, existing: Standing<Existing>): Promise<Written>;
+  writeNew: ((tx: Transaction, owner: PageOwner) => Written) | null;
 };
 
 /**
@@ -110,29 +84,25 @@ export type PageWriter<Existing> = {
  * moves, with its `first_seen_at`; one that was marked removed and is back is live again.
  * A row whose key another record of the same walk holds with another account, time or hash is not written: it is
  * returned as a conflict.
- * `expectNew`: the statements' values are made at once, as if all rows were new. Where they are, nobody waits for that later.
+ * `expectNew`: all rows are likely to be new, so that what writes them as such is made at once.
  */
 export function transactionsWriter(
   rows: readonly TransactionRow[],
   expectNew: boolean,
 ): PageWriter<ExistingTransaction> {
-  const sought = [
-    arrayLiteral(rows.map((row) => row.providerId)),
-    arrayLiteral(rows.map((row) => row.transactionId)),
-    arrayLiteral(rows.map((row) => row.kind)),
-    arrayLiteral(rows.map((row) => row.contentHash)),
-    arrayLiteral(rows.map((row) => row.accountId)),
-    arrayLiteral(rows.map((row) => row.occurredAt)),
-    arrayLiteral(rows.map((row) => row.transactionHash)),
-  ];
-  const allNew = expectNew ? batchesOf(rows) : null;
+  const allNew = expectNew ? { sought: soughtElsewhere(rows), ...batchesOf(rows) } : null;
   return {
-    find: async (tx, customerId) => {
-      const values = [customerId, ...sought];
-      const found = await tx.query<ExistingTransaction>('find_transactions', FIND_EXISTING, values);
-      return new Map(found.map((row) => [row.ord - 1, row]));
-    },
-    write: (tx, owner, existing) => writeTransactions(tx, owner, rows, existing, allNew),
+    find: (tx, customerId) => findTransactions(tx, customerId, rows),
+    write: (tx, owner, existing) => writeTransactions(tx, owner, rows, existing),
+    writeNew:
+      allNew &&
+      ((tx, owner) => {
+        const answered = Promise.all([
+          refuseKnown(tx, owner.customerId, allNew.sought),
+          insert(tx, owner, [...allNew.kinds, allNew.fees]),
+        ]);
+        return { inserted: rows.length, updated: 0, unchanged: 0, conflicts: [], answered };
+      }),
   };
 }
 
@@ -141,7 +111,6 @@ async function writeTransactions(
   owner: PageOwner,
   rows: readonly TransactionRow[],
   existing: Standing<ExistingTransaction>,
-  allNew: Batches | null,
 ): Promise<Written> {
   const suspects = [...existing].flatMap(([at, old]) => (!old.unchanged && old.otherIdentity ? [at] : []));
   const walk = { ...owner, stream: 'transactions' } as const;
@@ -160,7 +129,7 @@ async function writeTransactions(
       changed.push({ row, old });
     }
   }
-  const { kinds, fees } = (written.inserted === rows.length && allNew) || batchesOf(changed.map(asWritten));
+  const { kinds, fees } = batchesOf(changed.map(asWritten));
   const answered = Promise.all([
     ...TRANSACTION_KINDS.map((kind) => {
       const leaving = changed.filter(({ row, old }) => old?.kind === kind && row.kind !== kind);
@@ -191,7 +160,7 @@ function batchesOf(rows: readonly (TransactionRow & { firstSeenAt?: string })[])
     fees: batchOf(
       transactionFees,
       rows.flatMap(({ providerId, transactionId, fees }) =>
-        fees.map((fee) => ({ ...fee, providerId, transactionId })),
+        fees().map((fee) => ({ ...fee, providerId, transactionId })),
       ),
     ),
   };
@@ -229,5 +198,5 @@ async function deleteSpareFees(
     WHERE f.customer_id = $1 AND f.provider_id = u.provider_id AND f.transaction_id = u.transaction_id
       AND f.position >= u.fees`;
   const keys = [rewritten.map((row) => row.providerId), rewritten.map((row) => row.transactionId)];
-  await tx.query('delete_fees', text, [customerId, ...keys, rewritten.map((row) => row.fees.length)]);
+  await tx.query('delete_fees', text, [customerId, ...keys, rewritten.map((row) => row.fees().length)]);
 }

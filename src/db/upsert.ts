@@ -19,11 +19,18 @@ const AS_LINES: ReadonlySet<string> = new Set(['jsonb', 'bytea']);
 /** A row as the drizzle table has it, without what is not its own. */
 export type RowOf<Table extends PgTable> = Omit<Table['$inferInsert'], NotOfRow>;
 
-/** A statement and how rows become its values, those behind the owner's two. */
-type Upsert = { name: string; text: string; toValues: (rows: readonly object[]) => string[] };
+/** A table's statements, and how rows become their values, those behind the owner's two. */
+type Statements = {
+  insert: string;
+  upsert: { name: string; text: string };
+  /** Parameters, without the owner's two. */
+  columns: number;
+  toValues: (rows: readonly object[]) => string[];
+};
 
 /**
- * One set-based upsert of any number of rows into `table`, built from its drizzle definition:
+ * One set-based upsert of any number of rows into `table`, built from its drizzle definition; and, without its last line and its order, an
+ * insert:
  *
  *     INSERT INTO calico.t (customer_id, key, a, b, raw, first_seen_at, last_run_id)
  *     SELECT $1::text, u.key, u.a, u.b, u.raw, coalesce(u.first_seen_at, now()), $2::uuid
@@ -37,7 +44,7 @@ type Upsert = { name: string; text: string; toValues: (rows: readonly object[]) 
  * order. NULL for a column with a default takes the default. `first_seen_at` is never updated.
  * The caller passes each key once (SQLSTATE 21000 else) and leaves unchanged rows out: even a refused update writes WAL.
  */
-function upsertStatement(table: PgTable): Upsert {
+function statementsOf(table: PgTable): Statements {
   const { schema, name, columns, primaryKeys } = getTableConfig(table);
   const key = primaryKeys[0]?.columns.map((column) => column.name) ?? [];
   const written = Object.entries(getTableColumns(table)).filter(([, column]) => !SET_ANEW.has(column.name));
@@ -56,12 +63,16 @@ function upsertStatement(table: PgTable): Upsert {
   const updated = columns
     .map((column) => column.name)
     .filter((column) => !key.includes(column) && column !== 'first_seen_at');
-  return {
-    name: `upsert_${name}`,
-    text: `INSERT INTO ${schema}.${name} (${written.map(([, column]) => column.name).join(', ')})
+  const insert = `INSERT INTO ${schema}.${name} (${written.map(([, column]) => column.name).join(', ')})
 SELECT ${selected.join(', ')}
-FROM (SELECT ${unnested.join(', ')}) AS u ORDER BY ${order.map((column) => `u.${column}`).join(', ')}
-ON CONFLICT (${key.join(', ')}) DO UPDATE SET ${updated.map((column) => `${column} = excluded.${column}`).join(', ')}`,
+FROM (SELECT ${unnested.join(', ')}) AS u`;
+  const upsert = `${insert}
+ORDER BY ${order.map((column) => `u.${column}`).join(', ')}
+ON CONFLICT (${key.join(', ')}) DO UPDATE SET ${updated.map((column) => `${column} = excluded.${column}`).join(', ')}`;
+  return {
+    columns: own.length,
+    insert,
+    upsert: { name: `upsert_${name}`, text: upsert },
     toValues: (rows) =>
       own.map(([property, column]) => {
         const values = rows.map((row) => (row as Record<string, Value>)[property]);
@@ -107,20 +118,62 @@ function defaultOf(value: unknown): string {
 }
 
 /** Statements by table: built once, named once, so that each connection parses and plans them once. */
-const statements = new WeakMap<PgTable, Upsert>();
+const statements = new WeakMap<PgTable, Statements>();
 
 /** Rows of one table as their statement takes them; null for none. Made before it is known whose they are. */
-export type Batch = { name: string; text: string; values: string[] } | null;
+export type Batch = { of: Statements; values: string[] } | null;
 
-/** What `upsert` writes; each key at most once in `rows`. */
+/** What `upsert` and `insert` write; each key at most once in `rows`. */
 export function batchOf<Table extends PgTable>(table: Table, rows: readonly RowOf<Table>[]): Batch {
   if (rows.length === 0) return null;
-  const statement = statements.get(table) ?? upsertStatement(table);
-  statements.set(table, statement);
-  return { name: statement.name, text: statement.text, values: statement.toValues(rows) };
+  const of = statements.get(table) ?? statementsOf(table);
+  statements.set(table, of);
+  return { of, values: of.toValues(rows) };
 }
 
 /** Upserts a batch. Does nothing for none. */
 export async function upsert(tx: Transaction, { customerId, runId }: RowOwner, batch: Batch): Promise<void> {
-  if (batch) await tx.query(batch.name, batch.text, [customerId, runId, ...batch.values]);
+  if (!batch) return;
+  const { name, text } = batch.of.upsert;
+  await tx.query(name, text, [customerId, runId, ...batch.values]);
+}
+
+/**
+ * Inserts batches of rows of which none is there, of a table each, in one statement: seven take a tenth more of the worker's CPU
+ * for the whole page. Does nothing for none. Unsorted: nobody else writes this customer's rows, so that there is nothing to wait for.
+ */
+export async function insert(
+  tx: Transaction,
+  { customerId, runId }: RowOwner,
+  batches: readonly Batch[],
+): Promise<void> {
+  const some = batches.filter((batch) => batch !== null);
+  if (some.length === 0) return;
+  const { name, text } = insertOf(some.map(({ of }) => of));
+  await tx.query(name, text, [customerId, runId, ...some.flatMap(({ values }) => values)]);
+}
+
+/** By the tables, in their order: a page has nearly always the same. */
+const inserts = new Map<string, { name: string; text: string }>();
+
+/** The tables' inserts as one statement, each with its parameters behind those of the one before it. */
+function insertOf(tables: readonly Statements[]): { name: string; text: string } {
+  const key = tables.map(({ upsert }) => upsert.name).join(' ');
+  const known = inserts.get(key);
+  if (known) return known;
+  let first = 0;
+  const [last, ...others] = tables
+    .map(({ insert, columns }) => {
+      const moved = insert.replaceAll(/\$(\d+)/g, (parameter, number: string) =>
+        Number(number) > OF_OWNER.size ? `$${Number(number) + first}` : parameter,
+      );
+      first += columns;
+      return moved;
+    })
+    .toReversed();
+  const before = others.map((insert, index) => `i${index} AS (${insert})`);
+  const text = before.length === 0 ? `${last}` : `WITH ${before.join(',\n')}\n${last}`;
+  const made = { name: `insert_page_${inserts.size}`, text };
+  inserts.set(key, made);
+  return made;
 }

@@ -1,7 +1,13 @@
 import type { CalicoClient } from '../calico/client.ts';
 import { type OAuthClient, refreshTokens } from '../calico/tokens.ts';
 import type { Database } from '../db/client.ts';
-import { type Credentials, lockCredentials, saveCredentials, stayThroughTrade } from '../db/credentials.ts';
+import {
+  type Credentials,
+  lockCredentials,
+  readCredentials,
+  saveCredentials,
+  stayThroughTrade,
+} from '../db/credentials.ts';
 import type { KeyRing } from '../db/vault.ts';
 
 export type TokenSource = {
@@ -48,11 +54,18 @@ export async function accessToken(
   signal: AbortSignal,
   onStored: (accessToken: string) => void = () => {},
 ): Promise<AccessToken> {
+  const usable = (stored: Credentials | null): AccessToken | null => {
+    if (!stored || stored.accessToken === refused || usableUntil(stored) <= source.now()) return null;
+    return { token: stored.accessToken, usableUntilMs: usableUntil(stored), refreshed: false };
+  };
+  // Nearly always it is: then there is nothing to lock.
+  const found = usable(await source.db.run((orm) => readCredentials(orm, source.keys, customerId)));
+  if (found) return found;
   return source.db.transaction(async ({ orm }) => {
     const stored = await lockCredentials(orm, source.keys, customerId);
     if (!stored) throw new NoCredentialsError(customerId);
-    const isUsable = stored.accessToken !== refused && usableUntil(stored) > source.now();
-    if (isUsable) return { token: stored.accessToken, usableUntilMs: usableUntil(stored), refreshed: false };
+    const ofAnother = usable(stored);
+    if (ofAnother) return ofAnother;
     onStored(stored.accessToken);
     await stayThroughTrade(orm);
     const tokens = await withGrace(signal, (late) =>

@@ -1,6 +1,8 @@
 /** Work that goes on beside what follows it: the next page is asked for and read while this one is written. */
 
 export type Begun<Result> = {
+  /** Does it go on beside what follows? */
+  goesOn: boolean;
   /** What came of it; throws what it threw. */
   result(): Promise<Result>;
   /** Resolves when it is over, however it ended: nobody leaves a request behind, which may be trading tokens. */
@@ -13,5 +15,5 @@ export type Begin = <Result>(work: () => Promise<Result>) => Promise<Begun<Resul
 /** Begins at once. */
 export const beginAhead: Begin = async (work) => {
   const result = work();
-  return { result: () => result, ended: result.catch(() => {}) };
+  return { goesOn: true, result: () => result, ended: result.catch(() => {}) };
 };

@@ -1,5 +1,6 @@
 /**
- * Dead letters that no turn can write: about workers that die of a customer, and about jobs that name none.
+ * Dead letters that no turn can write: about workers that die of a customer, about turns whose ends Postgres never hears, and
+ * about jobs that name nobody.
  * Deaths are counted twice, for each count sees what the other misses. Postgres counts runs that were left without a
  * word: a worker that takes such a job over mostly finds the dead one's lease, so that the job ends and the next one
  * starts its count at nothing. The queue counts what happens to one job, be it before a run has begun.
@@ -8,11 +9,12 @@ import { isUnderWay, readCheckpoint } from '../db/checkpoints.ts';
 import type { Orm, Transaction } from '../db/client.ts';
 import { countDeathsBefore, seizeLease, WORKERS_DIED } from '../db/deaths.ts';
 import type { Lease } from '../db/leases.ts';
-import { endRun, openRun, type Run } from '../db/runs.ts';
+import { openRun } from '../db/open-run.ts';
+import { endRun, type Run } from '../db/runs.ts';
 import { STREAMS } from '../db/schema-sync.ts';
 import { addDeadLetter } from '../db/set-aside.ts';
 import type { Outcome } from './outcome.ts';
-import type { SyncDeps } from './turn.ts';
+import { MOST_DATABASE_TRIES, type SyncDeps, triesIn } from './turn.ts';
 
 /**
  * Deaths in a row that make a dead letter. Each takes the other customers of its process with it; and a process that is
@@ -20,20 +22,19 @@ import type { SyncDeps } from './turn.ts';
  */
 const MOST_DEATHS = 4;
 
-const NEXT_STEP =
-  'look at the worker’s memory and its last log lines of this customer, then calico-sync sync <id>';
-
 type Context = Pick<SyncDeps, 'settings'>;
 
-/** Ends a run that was just opened where its predecessors' workers died too often in a row; null where they did not. */
-export async function settleRepeatedDeaths(
+/** Ends a run that was just opened where there is no sense in going on with it; null where there is. */
+export async function settleHopeless(
   tx: Transaction,
   deps: Context,
   lease: Lease,
   run: Run,
 ): Promise<Outcome | null> {
-  const deaths = await countDeathsBefore(tx.orm, run);
-  return deaths < MOST_DEATHS ? null : giveUp(tx, deps, lease, run, deaths);
+  const losses = triesIn(run, 'database');
+  if (losses >= MOST_DATABASE_TRIES) return giveUp(tx, deps, lease, run, postgresLost(losses));
+  const deaths = await countDeathsBefore(tx, run);
+  return deaths < MOST_DEATHS ? null : giveUp(tx, deps, lease, run, workersDied(deaths));
 }
 
 /**
@@ -45,7 +46,7 @@ export function settleDeadJob(deps: SyncDeps, customerId: string, deaths: number
     const { orm } = tx;
     const lease = await seizeLease(orm, customerId, deps.settings.leaseMs);
     if (!lease) return { kind: 'not_run', reason: 'the customer is unknown or not active, or all is done' };
-    return giveUp(tx, deps, lease, await openRun(orm, lease, deps.settings), deaths);
+    return giveUp(tx, deps, lease, await openRun(orm, lease, deps.settings), workersDied(deaths));
   });
 }
 
@@ -66,27 +67,40 @@ export function settleUnreadableJob(deps: SyncDeps, jobId: string, shape: string
   });
 }
 
+type Despair = { cause: string; reason: string; evidence: object };
+
+function workersDied(deaths: number): Despair {
+  const reason = `workers died of this customer ${deaths} times in a row`;
+  const nextStep =
+    'look at the worker’s memory and its last log lines of this customer, then calico-sync sync <id>';
+  const evidence = { kind: 'WorkersDied', detail: reason, deaths, nextStep };
+  return { cause: WORKERS_DIED, reason, evidence };
+}
+
+/** Whoever's page it is that Postgres dies of, it must not do so for ever. */
+function postgresLost(losses: number): Despair {
+  const reason = `Postgres failed ${losses} tries in a row before a page of this customer had landed`;
+  const nextStep = 'look at the log of the Postgres server, then calico-sync sync <id>';
+  return { cause: 'database', reason, evidence: { kind: 'PostgresLost', detail: reason, losses, nextStep } };
+}
+
 async function giveUp(
   tx: Transaction,
   { settings }: Context,
   lease: Lease,
   run: Run,
-  deaths: number,
+  { cause, reason, evidence }: Despair,
 ): Promise<Outcome> {
   const { runId } = run;
   const { customerId } = lease;
-  const reason = `workers died of this customer ${deaths} times in a row`;
   const at = await whereabouts(tx.orm, customerId);
   const ending = { status: 'dead_lettered', reason, stop: null, followUp: false, complete: false } as const;
   await endRun(tx, lease, run, ending, settings.syncIntervalMs);
   const deadLetterId = await addDeadLetter(tx.orm, {
-    customerId,
-    runId,
+    ...{ customerId, runId, cause, reason },
     verdict: 'dead_letter',
-    cause: WORKERS_DIED,
-    reason,
     fault: 'ours',
-    evidence: { kind: 'WorkersDied', detail: reason, deaths, at, nextStep: NEXT_STEP },
+    evidence: { ...evidence, at },
   });
   return { kind: 'dead_lettered', runId, deadLetterId, reason };
 }

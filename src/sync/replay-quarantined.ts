@@ -7,8 +7,8 @@
  *   exactly this key, and the row did not change since: had the key landed after it, the record would be resolved.
  * Everything else stays set aside; the next sync that meets the record reads it with today's code, too.
  */
-import { parseExactJson } from '../calico/json.ts';
 import type { Page } from '../calico/pages.ts';
+import { singleRecord } from '../calico/records.ts';
 import type { Database, Orm, Transaction } from '../db/client.ts';
 import { DatabaseError } from '../db/errors.ts';
 import { forgetPass, recordPage } from '../db/passes.ts';
@@ -142,8 +142,7 @@ async function land(tx: Transaction, record: QuarantinedRecord, keepRaw: boolean
 /** The record as a page of one; null where its text cannot be parsed. */
 function pageOf(rawText: string): Page | null {
   try {
-    const records = [parseExactJson(rawText)];
-    return { cursor: null, nextCursor: null, records, sourceOf: () => rawText, errors: [], partial: false };
+    return { cursor: null, nextCursor: null, records: singleRecord(rawText), errors: [], partial: false };
   } catch {
     return null;
   }

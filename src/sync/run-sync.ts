@@ -3,29 +3,28 @@
  * before a wait; the run goes on where the checkpoint is.
  */
 import type { Logger } from 'pino';
-import { CalicoError, walkError } from '../calico/errors.ts';
-import type { Page } from '../calico/pages.ts';
+import { CalicoError } from '../calico/errors.ts';
 import { decide } from '../calico/response-codes.ts';
-import { beginPass, isUnderWay, type Pass, readCheckpoint } from '../db/checkpoints.ts';
+import { beginPass, type Checkpoint, isUnderWay, type Pass, readCheckpoint } from '../db/checkpoints.ts';
+import type { Transaction } from '../db/client.ts';
 import { announce, completionOf } from '../db/events.ts';
 import { acquireLease, holdLease } from '../db/leases.ts';
+import { openRun } from '../db/open-run.ts';
 import { countLiveRows } from '../db/removals.ts';
-import { endRun, noteInRun, openRun, readReceipts } from '../db/runs.ts';
+import { endRun, noteInRun, readReceipts } from '../db/runs.ts';
 import { markProvidersDown, markProvidersUp, resolveDeadLetters } from '../db/set-aside.ts';
 import { takeOverPass } from '../db/takeover.ts';
-import type { Begun } from './ahead.ts';
-import { commitPage, type PageCommit } from './commit-page.ts';
 import { createCourier } from './courier.ts';
-import { settleRepeatedDeaths } from './dead-workers.ts';
+import { settleHopeless } from './dead-workers.ts';
 import { keepDrift, watchDrift } from './drift.ts';
 import { keepLease } from './keep-lease.ts';
 import type { Outcome } from './outcome.ts';
-import { isSecondLook } from './pass-step.ts';
-import { downIn, UNNAMED, union } from './providers.ts';
+import { UNNAMED, union } from './providers.ts';
 import { judge } from './receipt.ts';
-import { settleFailure, stopped } from './settle.ts';
+import { settleFailure, tellUnheard } from './settle.ts';
 import { STREAMS, type Stream } from './streams.ts';
-import { putOff, type SyncDeps, type Turn } from './turn.ts';
+import { giveWay, putOff, type SyncDeps, type Turn } from './turn.ts';
+import { walk } from './walk.ts';
 
 /**
  * Syncs a customer if it is due and nobody else does. Never throws: whatever happens is in Postgres and in the outcome.
@@ -55,12 +54,18 @@ async function takeTurn(
   stop: AbortSignal,
 ): Promise<Turn | Outcome> {
   const { leaseMs, slicePages } = deps.settings;
+  await tellUnheard(deps, customerId);
   const taken = await deps.db.transaction(async (tx) => {
     const { orm } = tx;
     const lease = await acquireLease(orm, customerId, leaseMs);
     if (!lease) return null;
     const run = await openRun(orm, lease, deps.settings);
-    return (await settleRepeatedDeaths(tx, deps, lease, run)) ?? { lease, run };
+    const [hopeless, receipts] = await Promise.all([
+      settleHopeless(tx, deps, lease, run),
+      readReceipts(orm, run.runId),
+    ]);
+    const alreadyRead = receipts.filter(({ complete }) => complete).map(({ stream }) => stream);
+    return hopeless ?? { lease, run, alreadyRead };
   });
   if (!taken)
     return { kind: 'not_run', reason: 'not due, not active, another worker is at it, or all workers wait' };
@@ -102,9 +107,8 @@ async function refresh(turn: Turn): Promise<Outcome | null> {
 }
 
 async function syncStreams(turn: Turn): Promise<Outcome | null> {
-  const receipts = await turn.deps.db.run((orm) => readReceipts(orm, turn.run.runId));
   for (const stream of STREAMS) {
-    if (receipts.some((receipt) => receipt.stream === stream.name && receipt.complete)) continue;
+    if (turn.alreadyRead.includes(stream.name)) continue;
     if (turn.pagesLeft <= 0) return giveWay(turn);
     const outcome = await syncStream(turn, stream);
     if (outcome) return outcome;
@@ -124,80 +128,31 @@ async function syncStream(turn: Turn, stream: Stream): Promise<Outcome | null> {
       turn.log.warn({ err: error, remedy }, 'starting the pages over');
       await remember(turn, { restarted: [...turn.run.restarted, stream.name] });
       // What the pages have brought so far is new to the pass all the same.
-      const { passStartTime, passLiveRows } = pass;
-      pass = await startPass(turn, stream, remedy === 'restart_pages' ? passStartTime : null, passLiveRows);
+      const startTime = remedy === 'restart_pages' ? pass.passStartTime : null;
+      pass = await startPass(turn, stream, pass, startTime, pass.passLiveRows);
     }
   }
 }
 
-type ReadPage = Pick<PageCommit, 'page' | 'prepared'>;
-
-async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outcome | null> {
-  const { deps, lease, courier } = turn;
-  const { endpoint } = stream;
-  const { pageLimit: limit, keepRaw } = deps.settings;
-  let expectNew = false;
-  const read = async (cursor: string | null): Promise<ReadPage> => {
-    const page = await courier.page({ endpoint, cursor, limit, startTime: pass.passStartTime });
-    return { page, prepared: await stream.prepare(page, keepRaw, expectNew) };
-  };
-  let begun: Begun<ReadPage> | null = null;
-  try {
-    for (let at = pass; ; ) {
-      const current: ReadPage = await (begun?.result() ?? read(at.cursor));
-      const { page } = current;
-      if (at.pagesDone >= MAX_PAGES * (at.passWalk + 1))
-        throw walkError(endpoint, `the pages have no end: ${MAX_PAGES} in one walk`);
-      const { nextCursor } = page;
-      const mayBeLast = isSecondLook(at, page) || turn.pagesLeft <= 1 || turn.stop.aborted;
-      // Asked for and read while this one is written, which is committed first all the same.
-      begun = nextCursor === null || mayBeLast ? null : await deps.begin(() => read(nextCursor));
-      const commit = { lease, run: turn.run, stream, pass: at, ...current };
-      const { step, counts, next } = await commitPage(deps.db, commit);
-      const told = step === 'stands' ? 'the first page stands' : 'page committed';
-      turn.log.debug({ stream: stream.name, page: at.pagesDone, ...counts }, told);
-      expectNew = counts.inserted * 2 > counts.fetched;
-      noteProgress(turn, page);
-      await keepDrift(turn);
-      if (next === null) return null;
-      at = next;
-      if (turn.stop.aborted) return stopped(turn);
-      if (turn.pagesLeft <= 0) return giveWay(turn);
-    }
-  } finally {
-    await begun?.ended;
-  }
-}
-
-/** The slice is used up: others first (promise 11). */
-function giveWay(turn: Turn): Promise<Outcome> {
-  return putOff(turn, { why: 'slice', delayMs: 0, reason: 'more pages follow' });
-}
-
-/** A walk this long is one that never ends: ten million records at 100 a page. */
-const MAX_PAGES = 100_000;
-
-/** What a committed page changes of the run; the same stands in Postgres already. */
-function noteProgress(turn: Turn, page: Page): void {
-  turn.pagesLeft--;
-  const providersDown = union(turn.run.providersDown, downIn(page).keys());
-  turn.run = { ...turn.run, attempts: 0, failures: {}, waitingSince: null, waitingFor: null, providersDown };
-}
-
-/** Keeps in Postgres and in hand what the run must not do again. */
+/**
+ * Keeps in Postgres and in hand what the run should not do again. It does not wait for the disk: what a crash of Postgres takes back is
+ * done again. Who is down does, for a worker that lives on would not hear of it again.
+ */
 async function remember(
   turn: Turn,
   done: Parameters<typeof noteInRun>[2],
   down: ReadonlyMap<string, string> = new Map(),
 ): Promise<void> {
   const { deps, lease, run } = turn;
-  await deps.db.transaction(async (tx) => {
-    await Promise.all([
+  const remembered = async (tx: Transaction) => {
+    const sent = [
       holdLease(tx, lease),
       markProvidersDown(tx.orm, lease.customerId, down),
       noteInRun(tx.orm, run, done),
-    ]);
-  });
+    ];
+    tx.commitWith(Promise.all(sent));
+  };
+  await deps.db.transaction(remembered, { waitsForDisk: down.size > 0 });
   turn.run = { ...run, ...done };
 }
 
@@ -210,7 +165,8 @@ async function findPass(turn: Turn, stream: Stream): Promise<Pass> {
     return checkpoint;
   }
   const watermark = stream.hasWindow && run.mode === 'incremental' ? (checkpoint?.watermark ?? null) : null;
-  return startPass(turn, stream, watermark && new Date(watermark.getTime() - deps.settings.overlapMs));
+  const startTime = watermark && new Date(watermark.getTime() - deps.settings.overlapMs);
+  return startPass(turn, stream, checkpoint, startTime);
 }
 
 /** The run that ends a pass answers for all of its pages, whoever read them. */
@@ -236,23 +192,29 @@ function isWorthResuming({ deps, run }: Turn, stream: Stream, pass: Pass): boole
   return deps.now() - startedMs < deps.settings.syncIntervalMs;
 }
 
-/** `before`: the rows that there were, where a pass that is given up had counted them. */
+/**
+ * In place of what was under way at the `old` checkpoint. `before`: the rows that there were, where a pass that is given up had counted
+ * them. It does not wait for the disk: what comes of it is not there without it.
+ */
 async function startPass(
   { deps, lease, run }: Turn,
   stream: Stream,
+  old: Checkpoint | null,
   startTime: Date | null,
   before: number | null = null,
 ): Promise<Pass> {
-  return deps.db.transaction(async (tx) => {
-    const mode = stream.hasWindow ? run.mode : 'full';
-    const owner = { customerId: lease.customerId, stream: stream.name };
-    const [, liveRows, old] = await Promise.all([
-      holdLease(tx, lease),
-      startTime === null ? (before ?? countLiveRows(tx, owner)) : null,
-      readCheckpoint(tx.orm, lease.customerId, stream.name),
-    ]);
-    return beginPass(tx.orm, lease, old, { ...owner, runId: run.runId, mode, startTime, liveRows });
-  });
+  const mode = stream.hasWindow ? run.mode : 'full';
+  const owner = { customerId: lease.customerId, stream: stream.name };
+  const { promise, resolve } = Promise.withResolvers<Pass>();
+  const start = async (tx: Transaction) => {
+    const hold = holdLease(tx, lease);
+    const mustCount = startTime === null && before === null;
+    const [liveRows] = mustCount ? await Promise.all([countLiveRows(tx, owner), hold]) : [before];
+    const begun = beginPass(tx.orm, lease, old, { ...owner, runId: run.runId, mode, startTime, liveRows });
+    tx.commitWith(Promise.all([hold, begun.then(resolve)]));
+  };
+  await deps.db.transaction(start, { waitsForDisk: false });
+  return promise;
 }
 
 function restartFor(
@@ -280,12 +242,13 @@ async function finish(turn: Turn): Promise<Outcome> {
     const judged = judge({ receipts, expected: STREAMS.map(({ name }) => name), providersDown });
     // One that is not named may be any of them.
     const isUp = judged.complete && !providersDown.includes(UNNAMED);
-    await Promise.all([
+    const sent = [
       endRun(tx, lease, run, judged, deps.settings.syncIntervalMs),
       isUp && markProvidersUp(orm, lease.customerId, providersDown),
       announce(orm, ...completionOf(run, judged, receipts)),
       judged.complete && resolveDeadLetters(orm, lease.customerId),
-    ]);
+    ];
+    tx.commitWith(Promise.all(sent));
     return judged;
   });
   turn.log.info({ status: ending.status, reason: ending.reason, mode: run.mode }, 'sync ended');

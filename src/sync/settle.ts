@@ -9,13 +9,13 @@ import { readCredentials } from '../db/credentials.ts';
 import { DatabaseError } from '../db/errors.ts';
 import { readFleetPause } from '../db/fleet-pause.ts';
 import { holdLease, LeaseLostError } from '../db/leases.ts';
-import { endRun, markFenced } from '../db/runs.ts';
+import { endRun, markFenced, putOffLate, type Run } from '../db/runs.ts';
 import type { StreamName } from '../db/schema-sync.ts';
 import { addDeadLetter } from '../db/set-aside.ts';
 import { NoCredentialsError } from './access-token.ts';
 import { FleetPausedError } from './fleet.ts';
 import type { Outcome } from './outcome.ts';
-import { putOff, type SyncDeps, type Turn, triesIn } from './turn.ts';
+import { MOST_DATABASE_TRIES, putOff, type SyncDeps, type Turn, triesIn } from './turn.ts';
 
 /** What is not Calico's answer: the table has no row for it. */
 const OUR_RULES = {
@@ -28,7 +28,7 @@ const OUR_RULES = {
   },
   database: {
     verdict: 'retry',
-    maxAttempts: 8,
+    maxAttempts: MOST_DATABASE_TRIES,
     backoff: 'short',
     fault: 'ours',
     sentence: 'Postgres did not take what was to be written',
@@ -44,7 +44,7 @@ const OUR_RULES = {
   },
 } satisfies Record<string, Rule>;
 
-/** Never throws. Where nothing can be written any more the lease runs out and the customer is due again. */
+/** Never throws. Where nothing can be written any more the lease runs out, the customer is due again, and it is said later. */
 export async function settleFailure(
   deps: SyncDeps,
   log: Logger,
@@ -57,8 +57,27 @@ export async function settleFailure(
     if (turn.stop.aborted && isAborted(turn, error)) return await stopped(turn);
     return await applyVerdict(turn, error);
   } catch (second) {
-    if (second instanceof LeaseLostError) return { kind: 'fenced', runId: turn.run.runId };
-    return notWritten(deps, turn.log, turn.run.runId, second);
+    if (!(second instanceof LeaseLostError)) return notWritten(deps, turn.log, turn.run, second);
+    return fenced(turn).catch((third: unknown) => notWritten(deps, turn.log, turn.run, third));
+  }
+}
+
+/**
+ * Says what Postgres has not heard of earlier turns, so that nobody takes their workers for dead. What it does not take of others'
+ * keeps nobody but `customerId`, and is said again.
+ * @throws DatabaseError
+ */
+export async function tellUnheard(
+  { db, unheard }: Pick<SyncDeps, 'db' | 'unheard'>,
+  customerId: string | null,
+): Promise<void> {
+  for (const run of unheard) {
+    try {
+      await db.transaction((tx) => putOffLate(tx, run, 'database'));
+      unheard.delete(run);
+    } catch (error) {
+      if (run.customerId === customerId || (error instanceof DatabaseError && error.isSilence)) throw error;
+    }
   }
 }
 
@@ -228,11 +247,14 @@ function isAborted({ keptLease }: Turn, error: unknown): boolean {
 }
 
 /** Postgres did not take the note either: the lease ends by itself, and the customer is still due. */
-function notWritten(deps: SyncDeps, log: Logger, runId: string | null, error: unknown): Outcome {
+function notWritten(deps: SyncDeps, log: Logger, run: Run | null, error: unknown): Outcome {
   const reason = messageOf(error);
   log.error(
     { err: error },
     'the end of a turn could not be written; the customer is due again when its lease ends',
   );
-  return { kind: 'failed', runId, notBefore: new Date(deps.now() + deps.settings.leaseMs), reason };
+  // What Postgres heard and refused would be refused again: that run counts as its worker's death, so that it has an end.
+  if (run && error instanceof DatabaseError && error.isSilence) deps.unheard.add(run);
+  const notBefore = new Date(deps.now() + deps.settings.leaseMs);
+  return { kind: 'failed', runId: run?.runId ?? null, notBefore, reason };
 }

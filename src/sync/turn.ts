@@ -4,6 +4,7 @@ import type { OAuthClient } from '../calico/tokens.ts';
 import type { Database } from '../db/client.ts';
 import type { Lease } from '../db/leases.ts';
 import { type Run, suspendRun } from '../db/runs.ts';
+import type { StreamName } from '../db/schema-sync.ts';
 import type { KeyRing } from '../db/vault.ts';
 import type { Begin } from './ahead.ts';
 import type { Courier } from './courier.ts';
@@ -15,7 +16,7 @@ import type { Outcome } from './outcome.ts';
 export type SyncSettings = {
   /** Records a page. */
   pageLimit: number;
-  /** Pages a turn, before the customer gives its worker's place to the next. */
+  /** Pages, after which the customer gives its worker's place to whoever waits. */
   slicePages: number;
   /** How long a lease lasts unless it is renewed; a dead worker's customer is taken over after it. */
   leaseMs: number;
@@ -38,6 +39,10 @@ export type SyncDeps = {
   oauth: OAuthClient;
   keys: KeyRing;
   begin: Begin;
+  /** Does anybody wait for a worker's place? */
+  isAnyoneWaiting: () => Promise<boolean>;
+  /** Of this process: runs whose turns ended while Postgres could not be told how. The next turn, whoever's, says so. */
+  unheard: Set<Run>;
   settings: SyncSettings;
   log: Logger;
   now: () => number;
@@ -51,6 +56,8 @@ export type Turn = {
   lease: Lease;
   keptLease: KeptLease;
   run: Run;
+  /** Streams that the run had read to the end when the turn began. */
+  alreadyRead: readonly StreamName[];
   courier: Courier;
   drift: DriftWatch;
   stop: AbortSignal;
@@ -67,6 +74,9 @@ export type PutOff = {
   /** What is waited for, where the wait is bounded. */
   waiting?: { for: string; since: Date };
 };
+
+/** Tries that Postgres fails before a person has to look at it. */
+export const MOST_DATABASE_TRIES = 8;
 
 /** Failed tries of one situation since the last page landed: two network failures say nothing of an unreadable answer. */
 export function triesIn({ failures }: Pick<Run, 'failures'>, situation: string): number {
@@ -92,4 +102,18 @@ export async function putOff(
   );
   turn.log.info({ why, delayMs, reason }, 'sync goes on later');
   return { kind: 'later', runId: run.runId, why, notBefore: new Date(deps.now() + delayMs), reason };
+}
+
+/**
+ * Where this page is the last of its slice and nobody waits, another slice follows: a turn's end, its way through the queue and
+ * its beginning cost as much as five pages.
+ */
+export async function prolong(turn: Turn): Promise<void> {
+  if (turn.pagesLeft > 1 || (await turn.deps.isAnyoneWaiting())) return;
+  turn.pagesLeft += turn.deps.settings.slicePages;
+}
+
+/** The slice is used up: others first (promise 11). */
+export function giveWay(turn: Turn): Promise<Outcome> {
+  return putOff(turn, { why: 'slice', delayMs: 0, reason: 'more pages follow' });
 }

@@ -16,7 +16,7 @@ test.each([
 ])('JSON %s is read', async (_how, body, headers) => {
   const answer = await answerAt(await serveAnswer(body, 200, headers));
   expect(answer.code).toBe(200);
-  expect(answer.text).toBe(GOOD);
+  expect(answer.body).toEqual(JSON.parse(GOOD));
 });
 
 test.each([

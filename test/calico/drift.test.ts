@@ -1,15 +1,18 @@
 /** What an answer has that the contract does not, whatever else the answer is. */
 import { expect, test } from 'vitest';
-import type { Endpoint } from '../../src/calico/contract.ts';
+import { type Endpoint, RECORDS_PATH } from '../../src/calico/contract.ts';
 import { type Drift, driftIn, MOST_DRIFTS } from '../../src/calico/drift.ts';
 import { parseExactJson } from '../../src/calico/json.ts';
+import { parseWithRecords } from '../../src/calico/records.ts';
 import { loadRealData } from '../../src/sandbox/data-real.ts';
 import { generateData } from '../../src/sandbox/generate.ts';
 import { fee, position, transaction } from '../support/records.ts';
 
 function driftOf(endpoint: Endpoint, body: unknown): Omit<Drift, 'endpoint'>[] {
   const text = typeof body === 'string' ? body : JSON.stringify(body);
-  return driftIn({ endpoint }, parseExactJson(text)).map(({ endpoint: of, ...drift }) => {
+  const isPaged = endpoint === 'assets' || endpoint === 'transactions';
+  const parsed = isPaged ? parseWithRecords(text, RECORDS_PATH[endpoint]).body : parseExactJson(text);
+  return driftIn({ endpoint }, parsed).map(({ endpoint: of, ...drift }) => {
     expect(of).toBe(endpoint);
     return drift;
   });
@@ -41,6 +44,12 @@ const DRIFTS: [string, Endpoint, unknown, ReturnType<typeof drift>[]][] = [
     'transactions',
     one({ risk: { score: 7.1 } }),
     [drift('unknown_field', `${at}.risk`, '', '{"score":7.1}')],
+  ],
+  [
+    'a number of more digits than a glance at it is sure of',
+    'transactions',
+    JSON.stringify(one({ weight: '@' })).replace('"@"', '0.1234567890123456'),
+    [drift('unknown_field', `${at}.weight`, '', '0.1234567890123456…')],
   ],
   [
     'an unknown kind',

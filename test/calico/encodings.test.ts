@@ -26,9 +26,10 @@ test.each<[string, Uint8Array, Record<string, string>]>([
   ['a charset that it is not', BODY, { 'content-type': 'application/json; charset=iso-8859-1' }],
   ['no content type', BODY, { 'content-type': '' }],
 ])('%s: the page is read, and its records’ text is exact', async (_what, body, headers) => {
-  const { records, sourceOf } = await page(body, headers);
-  expect(records).toEqual([{ transaction_id: 't1', note: 'é\\u0000' }]);
-  expect(sourceOf(0)).toBe(RECORD);
+  const { records } = await page(body, headers);
+  expect(records.length).toBe(1);
+  expect(records.read(0)).toEqual({ transaction_id: 't1', note: 'é\\u0000' });
+  expect(records.sourceOf(0)).toBe(RECORD);
 });
 
 test.each<[string, Uint8Array, Record<string, string>]>([

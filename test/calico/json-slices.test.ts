@@ -1,7 +1,7 @@
 /** The quarantine's texts: each element of an array exactly as it was written. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { sliceArrayElements } from '../../src/calico/json-slices.ts';
+import { sliceArray } from '../../src/calico/json-slices.ts';
 
 const space = fc.string({ unit: fc.constantFrom(' ', '\n', '\t', '\r'), maxLength: 3 });
 const stringSource = fc.oneof(
@@ -50,7 +50,9 @@ test('each slice is the source of its element, whatever stands around it', () =>
         const data = joined([membersSource(inner), `${gap}"assets"${gap}:${gap}${list}${gap}`]);
         const json = `${gap}{${joined([membersSource(outer), `"d\\u0061ta":${gap}{${data}}`])}${gap}}${gap}`;
         JSON.parse(json);
-        expect(sliceArrayElements(json, ['data', 'assets'])).toEqual(elements);
+        const sliced = sliceArray(json, ['data', 'assets']);
+        expect(sliced?.sources).toEqual(elements);
+        expect(JSON.parse(json.slice(sliced?.start, sliced?.end))).toEqual(JSON.parse(json).data.assets);
       },
     ),
     { numRuns: 1_000 },
@@ -59,12 +61,12 @@ test('each slice is the source of its element, whatever stands around it', () =>
 
 test('of a repeated key the last one counts, as in JSON.parse', () => {
   const json = '{"data":{"assets":[1]},"data":{"assets":[2],"assets":[ 3 , 4 ]}}';
-  expect(sliceArrayElements(json, ['data', 'assets'])).toEqual(['3', '4']);
+  expect(sliceArray(json, ['data', 'assets'])).toEqual({ start: 53, end: 62, sources: ['3', '4'] });
 });
 
 test('depth costs no stack', () => {
   const deep = `${'[{"a":'.repeat(50_000)}1${'}]'.repeat(50_000)}`;
-  expect(sliceArrayElements(`{"data":{"x":${deep},"assets":[${deep},2]}}`, ['data', 'assets'])).toEqual([
+  expect(sliceArray(`{"data":{"x":${deep},"assets":[${deep},2]}}`, ['data', 'assets'])?.sources).toEqual([
     deep,
     '2',
   ]);
@@ -73,6 +75,18 @@ test('depth costs no stack', () => {
 test.each([
   ['a missing key', '{"data":{}}'],
   ['an object in place of the array', '{"data":{"assets":{}}}'],
-])('%s is an error, not an empty list', (_what, json) => {
-  expect(() => sliceArrayElements(json, ['data', 'assets'])).toThrow(/assets/);
+  ['an array that a later key of the same name replaces', '{"data":{"assets":[1]},"data":{}}'],
+  ['an array that a later value replaces', '{"data":{"assets":[1],"assets":"none"}}'],
+])('%s is no list', (_what, json) => {
+  expect(sliceArray(json, ['data', 'assets'])).toBeNull();
+});
+
+test('what is no JSON ends, too', () => {
+  const part = fc.constantFrom('{', '}', '[', ']', ',', ':', '"data"', '"assets"', '"', '\\\\', '1', ' ');
+  fc.assert(
+    fc.property(fc.array(part, { maxLength: 20 }), (parts) => {
+      sliceArray(parts.join(''), ['data', 'assets']);
+    }),
+    { numRuns: 5_000 },
+  );
 });

@@ -107,7 +107,7 @@ test('a record’s source is what stood in the answer, whatever the other record
   const records = [' {"a" : 1.50} ', 'null', '[]', '"\\u0000"', '{"a":1,"a":2}'];
   const page = await pageOf(`\ufeff{"data":{"assets":[${records.join(',')}]}}`);
   expect(page.records).toHaveLength(records.length);
-  expect(records.map((_record, index) => page.sourceOf(index))).toEqual(
+  expect(records.map((_record, index) => page.records.sourceOf(index))).toEqual(
     records.map((record) => record.trim()),
   );
 });

@@ -1,6 +1,6 @@
 /** Liveness: a worker that is of no use any more says so and ends, for its supervisor to start another. */
 import { expect, it, onTestFinished } from 'vitest';
-import { openBreakableLink } from '../queue/breakable-link.ts';
+import { openBreakableLink } from '../support/breakable-link.ts';
 import { createGate, nth } from '../support/gate.ts';
 import { sends } from '../support/records.ts';
 import { startFastWorker } from './command.ts';

@@ -4,23 +4,30 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { expect, it, onTestFinished } from 'vitest';
 import { findFreePort } from '../../src/sandbox/embedded-postgres.ts';
-import { openBreakableLink } from '../queue/breakable-link.ts';
+import { openBreakableLink } from '../support/breakable-link.ts';
 import { createGate, nth } from '../support/gate.ts';
 import { sends } from '../support/records.ts';
 import { waitFor } from '../support/wait-for.ts';
+import type { Settings } from './command.ts';
 import { createInstallation, stop } from './installation.ts';
 
 const TEN_SECONDS = 10_000;
 
-it('ends at SIGTERM though Postgres does not answer, at a page or as it starts', async () => {
+/** A worker at its second page of transactions, on a way to Postgres that a test can break. */
+async function startAtSecondPage(linked: (url: string) => Settings) {
   const gate = createGate(nth(2, 'transactions'));
   const at = await createInstallation({ sandbox: { onRequest: gate.onRequest } });
   at.data.add('transactions', 'alice', ...sends(5));
   await at.add('alice');
   const link = await openBreakableLink(at.settings['DATABASE_URL'] ?? '', 5432);
   onTestFinished(link.close);
-  const worker = await at.startWorker({ DATABASE_URL: link.url, QUEUE_URL: link.url });
+  const worker = await at.startWorker(linked(link.url));
   await gate.arrival;
+  return { at, link, worker, answer: gate.open };
+}
+
+it('ends at SIGTERM though Postgres does not answer, at a page or as it starts', async () => {
+  const { at, link, worker } = await startAtSecondPage((url) => ({ DATABASE_URL: url, QUEUE_URL: url }));
   link.freeze();
 
   const silent = await openSilentServer();
@@ -31,6 +38,19 @@ it('ends at SIGTERM though Postgres does not answer, at a page or as it starts',
     expect(code).toBe(0);
     expect(tookMs).toBeLessThan(TEN_SECONDS);
   }
+});
+
+it('says before it ends which run it could not put down, once Postgres is back', async () => {
+  const { at, link, worker, answer } = await startAtSecondPage((url) => ({ DATABASE_URL: url }));
+  link.cut();
+  answer();
+  await worker.prints('the end of a turn could not be written');
+  link.heal();
+
+  expect((await stop(worker)).code).toBe(0);
+
+  const rows = await at.rows('SELECT status, attempts FROM calico.sync_runs');
+  expect(rows, 'not left running, as a dead worker leaves it').toEqual([{ status: 'waiting', attempts: 1 }]);
 });
 
 it('ends at SIGTERM though Redis does not answer', async ({ skip }) => {

@@ -210,3 +210,14 @@ function everythingIn(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return [error.stack, JSON.stringify(error), error.cause ? everythingIn(error.cause) : ''].join('\n');
 }
+
+test.each([
+  ['57P01', true], // the server is shutting down
+  ['08006', true], // the connection failed
+  [null, true], // nobody answered
+  ['53100', false], // the disk is full: that is an answer
+  ['58030', false],
+])('SQLSTATE %s: is nothing heard, rather than refused? %s', (sqlState, isSilence) => {
+  expect(new DatabaseError('unavailable', sqlState, 'a test').isSilence).toBe(isSilence);
+  expect(new DatabaseError('other', sqlState, 'a test').isSilence).toBe(false);
+});

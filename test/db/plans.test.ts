@@ -4,7 +4,7 @@
  */
 import { expect, onTestFinished, test } from 'vitest';
 import { type Database, openDatabase } from '../../src/db/client.ts';
-import { listDueCustomers, requestSync } from '../../src/db/customers.ts';
+import { isAnyoneDue, listDueCustomers, requestSync } from '../../src/db/customers.ts';
 import { announceExpiring } from '../../src/db/expiring.ts';
 import { openOutbox } from '../../src/db/outbox.ts';
 import { listQuarantined, nextUnresolved, standingRow } from '../../src/db/quarantine.ts';
@@ -100,6 +100,8 @@ test.each(['force_custom_plan', 'force_generic_plan'])('a sync reads nothing who
     'delete_send',
     'delete_fees',
     'seen_in_walk',
+    'glance_at_transactions',
+    'refuse_known',
     'settle_met',
   ];
   expect([...names]).toEqual(
@@ -114,6 +116,7 @@ test('neither the tick nor the outbox nor a look at one customer reads anything 
   const world = await createLargeWorld();
   const { planned } = await plansOf(world, 'force_custom_plan', async (db) => {
     await db.run((orm) => listDueCustomers(orm, 250));
+    await db.run(isAnyoneDue);
     await db.transaction(({ orm }) => announceExpiring(orm, 1_000));
     const outbox = openOutbox(db);
     const [delivered, failed] = await outbox.claim(20, 60_000);

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { assetPositions, sendTransactions, transactionFees } from '../../src/db/schema.ts';
-import { batchOf, type RowOf, upsert as upsertBatch } from '../../src/db/upsert.ts';
+import { batchOf, insert, type RowOf, upsert as upsertBatch } from '../../src/db/upsert.ts';
 import { createWorld, type World } from '../support/world.ts';
 
 type Row = RowOf<typeof sendTransactions>;
@@ -148,4 +148,46 @@ test('the same key twice is refused, not silently one of the two', async () => {
     kind: 'data',
     sqlState: '21000',
   });
+});
+
+test('batches of several tables are inserted together, whichever they are, and none where one cannot be', async () => {
+  const world = await createWorld();
+  const { providerId, contentHash } = send('a');
+  const of = {
+    send: (id: string) => batchOf(sendTransactions, [send(id, { description: id, outputAmount: '1.50' })]),
+    fees: (id: string) =>
+      batchOf(
+        transactionFees,
+        [0, 1].map((position) => ({
+          ...{ providerId, transactionId: id, position, contentHash },
+          ...{ assetSymbol: 'USD', amount: `${position}.10` },
+        })),
+      ),
+    position: batchOf(assetPositions, [{ providerId, contentHash, assetSymbol: 'BTC', quantity: '7.4' }]),
+  };
+  const insertAll = (...batches: Parameters<typeof insert>[2]) =>
+    world.db.transaction((tx) => insert(tx, OWNER, batches));
+  await insertAll();
+  await insertAll(null, null);
+  await insertAll(of.send('a'), null, of.fees('a'));
+  await insertAll(of.fees('b'), of.position, of.send('b'));
+  await insertAll(of.send('c'));
+  await expect(insertAll(of.send('d'), of.fees('a'))).rejects.toMatchObject({ sqlState: '23505' });
+
+  expect(await stored(world)).toMatchObject(
+    ['a', 'b', 'c'].map((id) => ({
+      transaction_id: id,
+      description: id,
+      output_amount: '1.50',
+      last_run_id: OWNER.runId,
+    })),
+  );
+  expect(
+    await world.rows(
+      'SELECT transaction_id AS id, amount, customer_id FROM calico.transaction_fees ORDER BY 1, position',
+    ),
+  ).toEqual(
+    ['a', 'a', 'b', 'b'].map((id, at) => ({ id, amount: at % 2 ? '1.10' : '0.10', customer_id: 'alice' })),
+  );
+  expect(await world.rows('SELECT quantity FROM calico.asset_positions')).toEqual([{ quantity: '7.4' }]);
 });

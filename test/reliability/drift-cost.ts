@@ -30,7 +30,8 @@ function measure(): typeof best {
     const began = performance.now();
     driftIn({ endpoint: 'transactions' }, body);
     const looked = performance.now();
-    for (const record of body.data.transactions) normalizeTransaction(record, true);
+    for (const [index, record] of body.data.transactions.entries())
+      normalizeTransaction(record, records[start + index] ?? '', true);
     normalizeMs += performance.now() - looked;
     driftMs += looked - began;
   }

@@ -58,7 +58,8 @@ test('the customer of a worker that is stopped in a transaction is taken over wi
   await context.annotate(`taken over after ${Math.round(tookMs)} ms of a lease of ${LEASE_MS} ms`);
   expect(tookMs).toBeLessThan(2 * LEASE_MS);
   expect(await at.rows('SELECT count(*)::int AS rows FROM calico.transactions')).toEqual([{ rows: 5 }]);
-  await expectRuns(at, ['alice abandoned', 'alice succeeded']);
+  // It woke up, found that the lease was lost, and said so.
+  await expectRuns(at, ['alice fenced', 'alice succeeded']);
   reportFigures({
     tried:
       'A worker is stopped (SIGSTOP) inside a transaction, its customer’s row locked and its lease about to be renewed',

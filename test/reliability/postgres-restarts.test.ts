@@ -12,6 +12,8 @@ import { reportFigures } from '../support/figures.ts';
 const SEED = 20_260_403;
 /** As in production a lock is half a lease. */
 const PACE = { leaseMs: 1_800, lockMs: 900, tickMs: 150 };
+/** Requests between two restarts: mostly too few for a page of everybody's. Nobody may be taken for a customer whom workers die of. */
+const APART = { least: 10, most: 40 };
 const RESTARTS = ['fast', 'crash', 'fast', 'crash', 'fast', 'crash'] as const;
 
 /** The real command works on while its Postgres is ended and started again; every customer is whole and due as ever afterwards. */
@@ -32,7 +34,7 @@ async function restartUnderWorker(context: TestContext, redisUrl: string | null)
   let underWay = 0;
   const restarts = async () => {
     for (const how of RESTARTS)
-      await atRequest(1 + draw(60), async () => {
+      await atRequest(APART.least + draw(APART.most - APART.least), async () => {
         underWay += (await world.rows('SELECT FROM calico.customers WHERE lease_until > now()')).length;
         await postgres.restart(how);
       });

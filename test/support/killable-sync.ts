@@ -17,16 +17,21 @@ export type SyncProcess = {
   endsByItself: Promise<never>;
 };
 
-/** Starts one turn of the customer's sync in a process of its own, which ends with the test at the latest. */
-export function startSyncProcess({ deps, database, sandbox }: World, customerId: string): SyncProcess {
+/** What such a process is told. */
+export function syncProcessSpec({ deps, database, sandbox }: World, customerId: string): SyncProcessSpec {
   const key = deps.keys.get('test');
   if (!key) throw new Error('the world has no key "test"');
   const { apiUrl, authUrl, clientId, clientSecret } = sandbox;
-  const spec: SyncProcessSpec = {
+  return {
     ...{ customerId, apiUrl, authUrl, clientId, clientSecret, settings: deps.settings },
     databaseUrl: database.url,
     keyBase64: key.toString('base64'),
   };
+}
+
+/** Starts one turn of the customer's sync in a process of its own, which ends with the test at the latest. */
+export function startSyncProcess(world: World, customerId: string): SyncProcess {
+  const spec = syncProcessSpec(world, customerId);
   const child = spawn(process.execPath, [...QUICK_IMPORTS, SCRIPT], {
     env: { ...process.env, NODE_COMPILE_CACHE: COMPILE_CACHE, SYNC_PROCESS: JSON.stringify(spec) },
     stdio: ['ignore', 'ignore', 'inherit'],

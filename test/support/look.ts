@@ -166,3 +166,13 @@ export async function untilPageLanded(world: Pick<World, 'rows'>, customerId: st
     { describe: `a page of ${customerId} to be committed`, until: ({ length }) => length > 0 },
   );
 }
+
+/** Who waits for a lock in this world's database, and for what. */
+export async function waitingBackends(
+  world: Pick<World, 'rows'>,
+): Promise<{ pid: number; wait_event: string; query: string }[]> {
+  return world.rows(
+    `SELECT pid, wait_event, query FROM pg_stat_activity
+     WHERE datname = current_database() AND application_name = 'calico-sync' AND wait_event_type = 'Lock'`,
+  );
+}

@@ -106,10 +106,13 @@ function recordingClient(
       const answer = await client.send(request);
       const { endpoint } = request;
       if (endpoint === 'assets' || endpoint === 'transactions') {
-        const { data } = JSON.parse(answer.text) as { data: Record<StreamName, unknown[]> };
+        const { records } = answer;
+        const texts = Array.from({ length: records?.length ?? 0 }, (_none, index) =>
+          records?.sourceOf(index),
+        );
         onPage(
           endpoint,
-          data[endpoint].map((record) => JSON.stringify(record)),
+          texts.map((text) => JSON.stringify(JSON.parse(text ?? ''))),
         );
       }
       return answer;

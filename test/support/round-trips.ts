@@ -13,6 +13,12 @@ export type CountingDoor = {
   close(): Promise<void>;
 };
 
+/**
+ * Turns of the event loop, which client and door share, without a word of either side before an answer is let through: what the client
+ * has said together comes in pieces, and Postgres answers the first before the last has come.
+ */
+const QUIET_TURNS = 5;
+
 /** Opens a door to the server of `databaseUrl`, for clients without TLS. */
 export async function openCountingDoor(databaseUrl: string): Promise<CountingDoor> {
   let trips = 0;
@@ -34,7 +40,28 @@ export async function openCountingDoor(databaseUrl: string): Promise<CountingDoo
     const answered = messagesIn({ startup: false }, (type) => {
       if (type === 'Z') owed = Math.max(0, owed - 1); // the first one ends the login, which nobody counted
     });
-    client.on('data', asked).pipe(postgres).on('data', answered).pipe(client);
+    let quietTurns = 0;
+    let held: Buffer[] = [];
+    const deliver = () => {
+      if (quietTurns++ < QUIET_TURNS) {
+        setImmediate(deliver);
+        return;
+      }
+      const answers = Buffer.concat(held);
+      held = [];
+      answered(answers);
+      client.write(answers);
+    };
+    client.on('data', (chunk) => {
+      quietTurns = 0;
+      asked(chunk);
+      // Not piped: while Postgres reads slowly, what the client has said already must be counted all the same.
+      postgres.write(chunk);
+    });
+    postgres.on('data', (chunk) => {
+      quietTurns = 0;
+      if (held.push(chunk) === 1) deliver();
+    });
     for (const socket of [client, postgres]) {
       socket.setNoDelay(true);
       socket.on('error', () => [client, postgres].map((one) => one.destroy()));

@@ -93,6 +93,8 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     oauth: { clientId: sandbox.clientId, clientSecret: sandbox.clientSecret },
     keys: new Map([['test', randomBytes(32)]]),
     begin: beginAhead,
+    isAnyoneWaiting: async () => true,
+    unheard: new Set(),
     settings: { ...SETTINGS, ...options.settings },
     log,
     now,

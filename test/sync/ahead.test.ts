@@ -1,8 +1,8 @@
 /** The next page is asked for at once, and reading it keeps nobody from this thread for long. */
 import { setImmediate } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { parseExactJson } from '../../src/calico/json.ts';
 import type { Page } from '../../src/calico/pages.ts';
+import { parseWithRecords } from '../../src/calico/records.ts';
 import { beginAhead } from '../../src/sync/ahead.ts';
 import { STREAMS } from '../../src/sync/streams.ts';
 import { transaction } from '../support/records.ts';
@@ -25,14 +25,15 @@ test('work that fails is over, whoever asks for its result', async () => {
 
 test('while a page of a hundred records is read, others have four turns', async () => {
   const stream = STREAMS.find(({ name }) => name === 'transactions');
-  const records = Array.from({ length: 100 }, (_none, index) =>
-    parseExactJson(JSON.stringify(transaction('send', `t${index}`))),
+  const texts = Array.from({ length: 100 }, (_none, index) =>
+    JSON.stringify(transaction('send', `t${index}`)),
   );
+  const { records } = parseWithRecords(`{"data":[${texts}]}`, ['data']);
+  if (!records) throw new Error('no records');
   const page: Page = {
     cursor: null,
     nextCursor: null,
     records,
-    sourceOf: () => '',
     errors: [],
     partial: false,
   };

@@ -1,6 +1,7 @@
 /** Promise 1 over several deaths of one run: each costs the page being written and the next at most. Every single moment: crash-points.test.ts. */
 import { expect, test } from 'vitest';
 import { requestSync } from '../../src/db/customers.ts';
+import { createGate, nth } from '../support/gate.ts';
 import { createSyncProcesses } from '../support/killable-sync.ts';
 import { dataOf, fetchesOf, receiptOf, runsOf } from '../support/look.ts';
 import { fee, position, sends } from '../support/records.ts';
@@ -72,4 +73,22 @@ test('a full sync that was asked for stays one though its worker dies before the
 
   const modes = (await runsOf(world, 'victim')).map(({ mode, status }) => `${mode} ${status}`);
   expect(modes).toEqual(['full succeeded', 'full abandoned', 'full succeeded']);
+});
+
+test('a full sync that was asked for stays one though its lease runs out before the first page', async () => {
+  const gate = createGate(nth(2, 'refreshAssets'));
+  const world = await createWorld({ sandbox: { onRequest: gate.onRequest } });
+  await world.addCustomer('alice');
+  await world.syncToEnd('alice');
+  await world.db.run((orm) => requestSync(orm, ['alice'], 'full', 'manual'));
+  const slept = world.sync('alice');
+  await gate.arrival;
+  await world.expireLease('alice');
+  gate.open();
+  expect(await slept).toMatchObject({ kind: 'fenced' });
+
+  await world.syncToEnd('alice');
+
+  const modes = (await runsOf(world, 'alice')).map(({ mode, status }) => `${mode} ${status}`);
+  expect(modes).toEqual(['full succeeded', 'full fenced', 'full succeeded']);
 });

@@ -4,7 +4,7 @@ import { openDatabase } from '../../src/db/client.ts';
 import { runSync } from '../../src/sync/run-sync.ts';
 import { createAlice } from '../support/alice.ts';
 import { createGate, nth } from '../support/gate.ts';
-import { homesOf, receiptOf, runsOf, untilPageLanded } from '../support/look.ts';
+import { homesOf, receiptOf, runsOf, untilPageLanded, waitingBackends } from '../support/look.ts';
 import { sends } from '../support/records.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { createWorld, type World } from '../support/world.ts';
@@ -27,11 +27,13 @@ test('a connection that breaks in a commit costs a try, and the page lands once'
   await holder.query('BEGIN');
   await holder.query('SELECT FROM calico.checkpoints FOR UPDATE');
   letItGoOn();
-  const [waiting] = await waitFor(() => waitingBackends(world), {
-    describe: 'the commit to wait for the lock',
-    until: (backends) => backends.length === 1,
+  // The page behind, if it has come already, waits for the customer's row.
+  const isCommit = ({ query }: { query: string }) => query.includes('UPDATE calico.checkpoints');
+  const waiting = await waitFor(() => waitingBackends(world), {
+    describe: 'the commit to wait for the checkpoint',
+    until: (backends) => backends.some(isCommit),
   });
-  await world.rows('SELECT pg_terminate_backend($1)', [waiting?.pid]);
+  await world.rows('SELECT pg_terminate_backend($1)', [waiting.find(isCommit)?.pid]);
   await holder.query('ROLLBACK');
   holder.release();
 
@@ -91,11 +93,4 @@ async function expectTheRest(world: World): Promise<void> {
     inserted: 5,
     balanced: true,
   });
-}
-
-async function waitingBackends(world: World): Promise<{ pid: number }[]> {
-  return world.rows(
-    `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'calico-sync'
-     AND wait_event_type = 'Lock'`,
-  );
 }

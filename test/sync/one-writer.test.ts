@@ -1,8 +1,9 @@
 /** Promise 2: a run holds a lease with a rising epoch; a worker that lost it writes nothing. */
 import { expect, test } from 'vitest';
 import { addCustomer, pauseCustomer, removeCustomer, resumeCustomer } from '../../src/db/customers.ts';
+import { acquireLease, holdLease, LeaseLostError } from '../../src/db/leases.ts';
 import { createGate, nth } from '../support/gate.ts';
-import { dataOf, homesOf, runsOf, untilPageLanded, versionsOf } from '../support/look.ts';
+import { dataOf, homesOf, runsOf, untilPageLanded, versionsOf, waitingBackends } from '../support/look.ts';
 import { position, sends } from '../support/records.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { createWorld, type World, type WorldOptions } from '../support/world.ts';
@@ -75,6 +76,44 @@ test.each(Object.entries(LOSSES))('a worker that wakes up when %s writes nothing
   expect(await everythingOf(world)).toEqual(before);
   const [run] = await runsOf(world, 'alice');
   expect(run).toMatchObject({ status: 'fenced' });
+});
+
+test('nor does one whose page says that a provider is down', async () => {
+  const { world, outcome, letItGoOn } = await startHeldSync();
+  const answer = { partial: [{ provider_id: 'kraken', cause: 'maintenance' }] };
+  world.sandbox.faults.add({ endpoint: 'transactions', times: 1, answer });
+  await world.expireLease('alice');
+  const before = await everythingOf(world);
+
+  letItGoOn();
+
+  expect(await outcome).toMatchObject({ kind: 'fenced' });
+  expect(await everythingOf(world)).toEqual(before);
+  expect(await runsOf(world, 'alice')).toMatchObject([{ status: 'fenced' }]);
+});
+
+test('a lease that ran out while its holder waited for the row is over', async () => {
+  const world = await createWorld();
+  await world.addCustomer('alice');
+  const lease = await world.db.transaction(({ orm }) => acquireLease(orm, 'alice', 200));
+  if (!lease) throw new Error('no lease');
+  const holder = await world.database.pool.connect();
+  await holder.query('BEGIN');
+  await holder.query('SELECT FROM calico.customers FOR UPDATE');
+  // Heard from the start: it may fail before the rollback that frees it has answered.
+  const isLost = expect(world.db.transaction((tx) => holdLease(tx, lease))).rejects.toThrow(LeaseLostError);
+  await waitFor(() => waitingBackends(world), {
+    describe: 'the holder to wait for the row',
+    until: (waiting) => waiting.length === 1,
+  });
+  await waitFor(() => world.rows('SELECT FROM calico.customers WHERE lease_until < clock_timestamp()'), {
+    describe: 'the lease to run out',
+    until: (over) => over.length === 1,
+  });
+  await holder.query('ROLLBACK');
+  holder.release();
+
+  await isLost;
 });
 
 test('a worker that lost its lease during a refresh does not say which providers are down', async () => {

@@ -10,7 +10,7 @@ import { sends } from '../support/records.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { createWorld, type World } from '../support/world.ts';
 
-test('pages do not wait for the disk, a run’s beginning and end do', async () => {
+test('pages do not wait for the disk, a run’s beginning and end do, and who is down', async () => {
   const world = await createWorld({ settings: { pageLimit: 2 }, ownDatabase: true });
   // The servers of tests wait for nothing; a session that asks for itself says what it asked for.
   const watch = (table: string) => `
@@ -18,18 +18,35 @@ test('pages do not wait for the disk, a run’s beginning and end do', async () 
   await world.rows(`ALTER DATABASE ${world.database.name} SET synchronous_commit = 'on';
     CREATE TABLE waits (what text, how text);
     CREATE FUNCTION note_waits() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-      INSERT INTO waits VALUES (tg_op || ' ' || tg_table_name, current_setting('synchronous_commit')); RETURN NULL; END $$;
-    ${['send_transactions', 'sync_runs'].map(watch).join(';')}`);
+      INSERT INTO waits VALUES (concat_ws(' ', tg_op, tg_table_name, to_jsonb(new) ->> 'status'),
+        current_setting('synchronous_commit')); RETURN NULL; END $$;
+    ${['send_transactions', 'checkpoints', 'sync_runs', 'provider_status'].map(watch).join(';')}`);
   world.data.add('transactions', 'alice', ...sends(5));
   await world.addCustomer('alice');
+  const waited = () => world.rows('SELECT DISTINCT what, how FROM waits ORDER BY 1, 2');
 
   expect(await world.sync('alice')).toMatchObject({ kind: 'done', status: 'succeeded' });
 
-  expect(await world.rows('SELECT DISTINCT what, how FROM waits ORDER BY 1')).toEqual([
+  expect(await waited()).toEqual([
+    { what: 'INSERT checkpoints', how: 'off' },
     { what: 'INSERT send_transactions', how: 'off' },
-    { what: 'INSERT sync_runs', how: 'on' },
-    { what: 'UPDATE sync_runs', how: 'on' },
+    { what: 'INSERT sync_runs running', how: 'on' },
+    { what: 'UPDATE checkpoints', how: 'off' },
+    { what: 'UPDATE sync_runs running', how: 'off' }, // what was refreshed: asked again where that is lost
+    { what: 'UPDATE sync_runs succeeded', how: 'on' },
   ]);
+
+  await world.rows('TRUNCATE waits');
+  const answer = { partial: [{ provider_id: 'kraken', cause: 'maintenance' }] };
+  world.sandbox.faults.add({ endpoint: 'refreshAssets', times: 1, answer });
+  await world.makeDue('alice');
+  expect(await world.sync('alice')).toMatchObject({ kind: 'done', status: 'partial' });
+  expect(await waited()).toEqual(
+    expect.arrayContaining([
+      { what: 'INSERT provider_status', how: 'on' },
+      { what: 'UPDATE sync_runs running', how: 'on' },
+    ]),
+  );
 });
 
 test('pages that a crash of Postgres takes back are gone with their counts and cursor, and land once after it', async () => {

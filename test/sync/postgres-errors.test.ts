@@ -112,7 +112,7 @@ test.each(Object.entries(REFUSALS))(
     await addCustomer('alice');
 
     const outcome = await syncToEnd('alice', (statement) =>
-      statement.includes('upsert_send_transactions') ? state : null,
+      /^(?:insert_page|upsert_send)_/.test(statement) ? state : null,
     );
 
     const reason = `Postgres did not take what was to be written (Postgres: ${words}said the server (SQLSTATE ${state}))`;

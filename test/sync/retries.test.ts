@@ -1,7 +1,9 @@
 /** What may be better the next time is tried again, a bounded number of times in a row. */
 import { expect, test } from 'vitest';
 import { createAlice } from '../support/alice.ts';
+import { createGate, nth } from '../support/gate.ts';
 import { customerOf, deadLettersOf, fetchesOf, homesOf, runsOf } from '../support/look.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const ALWAYS = Number.POSITIVE_INFINITY;
 
@@ -45,6 +47,28 @@ test('each page that lands gives all tries back', async () => {
     world.sandbox.faults.add({ endpoint: 'transactions', page, times: 6, answer: { status: 500 } });
   }
   expect(await world.syncToEnd('alice')).toMatchObject({ kind: 'done', status: 'succeeded' });
+});
+
+test('tries are given back with the page, not when the turn ends', async () => {
+  const gate = createGate(nth(5, 'transactions')); // the first page, three of the second, and then the third
+  const world = await createAlice({ sandbox: { onRequest: gate.onRequest } });
+  world.sandbox.faults.add({ endpoint: 'transactions', page: 2, times: 2, answer: { status: 500 } });
+  for (const attempts of [1, 2]) {
+    await world.makeDue('alice');
+    await world.sync('alice');
+    expect(await runsOf(world, 'alice')).toMatchObject([{ attempts }]);
+  }
+  await world.makeDue('alice');
+  const outcome = world.sync('alice');
+  await gate.arrival;
+
+  await waitFor(async () => (await runsOf(world, 'alice'))[0]?.attempts, {
+    describe: 'the second page to give the tries back',
+    until: (attempts) => attempts === 0,
+  });
+
+  gate.open();
+  expect(await outcome).toMatchObject({ kind: 'done', status: 'succeeded' });
 });
 
 test('a run after a dead letter goes on at the checkpoint, with all its tries', async () => {

@@ -133,3 +133,20 @@ async function latestReceipt(world: World) {
   const run = (await runsOf(world, 'alice')).at(-1);
   return receiptOf(world, run?.run_id ?? '', 'transactions');
 }
+
+test('of a page whose other records stand as they came it is the rival that is set aside', async () => {
+  const world = await createWorld({ settings: { pageLimit: 3 } });
+  const others = [1, 2, 3, 4].map((ms) => transaction('send', `u${ms}`, { timestamp: EPOCH_MS + ms }));
+  const rival = { ...first, timestamp: EPOCH_MS + 5 };
+  world.data.add('transactions', 'alice', first, ...others, rival);
+  await world.addCustomer('alice');
+  for (const _sync of [1, 2]) {
+    await world.rows("UPDATE calico.customers SET requested_mode = 'full', requested_trigger = 'manual'");
+    await world.makeDue('alice');
+    expect(await world.sync('alice')).toMatchObject({ status: 'partial' });
+    expect(await world.rows('SELECT raw_text FROM calico.quarantined_records')).toEqual([
+      { raw_text: JSON.stringify(rival) },
+    ]);
+    expect(await world.rows('SELECT FROM calico.send_transactions')).toHaveLength(5);
+  }
+});

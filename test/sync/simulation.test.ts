@@ -5,7 +5,7 @@ import { expectSeedsToHold } from '../support/simulation/lanes.ts';
 import { live } from '../support/simulation/life.ts';
 import { openStage } from '../support/simulation/stage.ts';
 
-const SEEDS = 200;
+const SEEDS = 100;
 
 test(`${SEEDS} seeds: nothing lost, doubled, stale, falsely green or removed, nobody stuck`, {
   timeout: 600_000,

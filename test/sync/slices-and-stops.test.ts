@@ -1,7 +1,8 @@
 /** A run yields its place after a slice, and ends between two pages when the process stops. */
 import { expect, test } from 'vitest';
+import { isAnyoneDue } from '../../src/db/customers.ts';
 import { createGate, nth } from '../support/gate.ts';
-import { dataOf, fetchesOf, receiptOf, runsOf } from '../support/look.ts';
+import { dataOf, fetchesOf, receiptOf, runsOf, waitingBackends } from '../support/look.ts';
 import { position, sends } from '../support/records.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { createWorld, type World, type WorldOptions } from '../support/world.ts';
@@ -49,6 +50,36 @@ test.each([1, 3])('a turn takes its slice of %i and no page more', async (sliceP
   expect(world.sandbox.requestsFor({ method: 'GET' })).toHaveLength(slicePages);
 });
 
+test('where nobody waits for its place a run goes on, page behind page', async () => {
+  const world = await createAlice({ settings: { slicePages: 2 } });
+  world.deps.isAnyoneWaiting = () => world.db.run(isAnyoneDue);
+  await world.addCustomer('bob');
+  await world.rows(
+    "UPDATE calico.customers SET next_sync_at = now() + interval '1 hour' WHERE customer_id = 'bob'",
+  );
+
+  expect(await world.sync('alice')).toMatchObject({ kind: 'done', status: 'succeeded' });
+  expect([...fetchesOf(world, 'alice').values()]).toEqual(Array.from({ length: 1 + LAST_LOOK }, () => 1));
+  expect(await latestReceipt(world)).toMatchObject({ ...WHOLE, complete: true, balanced: true });
+});
+
+test('where somebody is due meanwhile it gives way at the end of the slice that it is at', async () => {
+  const gate = createGate(nth(3, 'transactions'));
+  const world = await createAlice({ settings: { slicePages: 2 }, sandbox: { onRequest: gate.onRequest } });
+  world.deps.isAnyoneWaiting = () => world.db.run(isAnyoneDue);
+  const outcome = world.sync('alice');
+  await gate.arrival;
+  await world.addCustomer('bob');
+  gate.open();
+
+  expect(await outcome).toMatchObject({ kind: 'later', why: 'slice' });
+  // Of positions one, and three more: the slice that was begun when nobody waited.
+  expect(world.sandbox.requestsFor({ method: 'GET' })).toHaveLength(4);
+  await world.syncToEnd('bob');
+  expect(await world.sync('alice')).toMatchObject({ kind: 'done', status: 'succeeded' });
+  expect([...fetchesOf(world, 'alice').values()]).toEqual(Array.from({ length: 1 + LAST_LOOK }, () => 1));
+});
+
 test('between its slices a customer is nobody’s, and others may have it', async () => {
   const world = await createAlice({ settings: { slicePages: 2 } });
   await world.sync('alice');
@@ -83,24 +114,57 @@ test.each([1, 2, 3, 4, 5, LOOK, LOOK + 1, LAST_LOOK])(
   },
 );
 
-test('stopped while a page is written, the page lands, and only the one asked for meanwhile is fetched again', async () => {
+test('stopped while two pages are on their way, both land, and nothing is fetched again', async () => {
   const world = await createAlice();
   const stop = new AbortController();
   const holder = await world.database.pool.connect();
   await holder.query('BEGIN');
   await holder.query('LOCK calico.send_transactions IN SHARE MODE');
   const outcome = world.sync('alice', stop.signal);
-  await waitForLock(world);
+  await waitFor(() => waitingBackends(world), {
+    describe: 'one page to wait for the table, and the next one behind it for the customer’s row',
+    until: (waiting) => waiting.length === 2,
+  });
   stop.abort();
   await holder.query('ROLLBACK');
   holder.release();
 
   expect(await outcome).toMatchObject({ kind: 'stopped' });
+  expect((await dataOf(world, 'alice'))['send_transactions']).toHaveLength(4);
+  expect(await latestReceipt(world)).toMatchObject({ pages: 2, inserted: 4 });
+  expect(await world.sync('alice')).toMatchObject({ kind: 'done', status: 'succeeded' });
+  expect([...fetchesOf(world, 'alice').values()]).toEqual(Array.from({ length: 1 + LAST_LOOK }, () => 1));
+});
+
+test('stopped while a page is written and the next one has not come, it lands, and only that one is asked for again', async () => {
+  const gate = createGate(nth(2, 'transactions'));
+  const world = await createAlice({ sandbox: { onRequest: gate.onRequest } });
+  const stop = new AbortController();
+  const holder = await world.database.pool.connect();
+  await holder.query('BEGIN');
+  await holder.query('LOCK calico.send_transactions IN SHARE MODE');
+  const outcome = world.sync('alice', stop.signal);
+  await gate.arrival;
+  await waitFor(() => waitingBackends(world), {
+    describe: 'the page to wait for the table',
+    until: (waiting) => waiting.length === 1,
+  });
+  stop.abort();
+  await holder.query('ROLLBACK');
+  holder.release();
+
+  expect(await outcome).toMatchObject({ kind: 'stopped' });
+  gate.open();
   expect((await dataOf(world, 'alice'))['send_transactions']).toHaveLength(2);
+  expect(await runsOf(world, 'alice')).toMatchObject([{ status: 'waiting', attempts: 0 }]);
   expect(await world.sync('alice')).toMatchObject({ kind: 'done', status: 'succeeded' });
   const [positions, first, next, ...others] = fetchesOf(world, 'alice').values();
-  expect([positions, first, ...others]).toEqual(Array.from({ length: LAST_LOOK }, () => 1));
-  expect(next).toBeLessThanOrEqual(2);
+  expect([positions, first, next, ...others]).toEqual([
+    1,
+    1,
+    2,
+    ...Array.from({ length: LAST_LOOK - 2 }, () => 1),
+  ]);
 });
 
 test('told to stop before it began, a sync asks for nothing', async () => {
@@ -111,13 +175,3 @@ test('told to stop before it began, a sync asks for nothing', async () => {
   expect(world.sandbox.requests).toEqual([]);
   expect(await world.sync('alice')).toMatchObject({ kind: 'done', status: 'succeeded' });
 });
-
-async function waitForLock(world: World): Promise<void> {
-  await waitFor(
-    () =>
-      world.rows(
-        "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
-      ),
-    { describe: 'the commit to wait for the lock', until: (rows) => rows.length === 1 },
-  );
-}

@@ -1,16 +1,10 @@
-import { hash } from 'node:crypto';
 import type { z } from 'zod';
 import { fitsNumeric } from '../../calico/decimal.ts';
-import { canonicalJson, isObject, MAX_DEPTH, OutOfBounds } from '../../calico/json.ts';
+import { canonicalJson, isObject, MAX_DEPTH, mayHoldUnstorable, OutOfBounds } from '../../calico/json.ts';
 import type { Problem } from '../../db/set-aside.ts';
 
 /** A record as a row, or why it is none, with the key it would have had as far as that can be told. */
 export type Normalized<Row> = { row: Row } | { problems: Problem[]; key: string | null };
-
-/** The hash of a canonical text: SHA-256, first 16 bytes, as Postgres reads `bytea`. */
-export function contentHashOf(raw: string): string {
-  return `\\x${hash('sha256', raw, 'hex').slice(0, 32)}`;
-}
 
 /**
  * The record's canonical JSON; or what keeps it from being looked at or stored, found before Postgres has to: one row that
@@ -28,6 +22,18 @@ export function readRaw(record: unknown, keepRaw: boolean): string | Problem[] {
     ? [{ path: '', message: `nests deeper than ${MAX_DEPTH} levels` }]
     : [{ path: path.join('.'), message: 'is a number of more digits than Postgres holds' }];
 }
+
+/** The same, but for the order of its names, which Postgres does not keep: the text itself where that surely can be stored. */
+export function rawOf(record: unknown, source: string, keepRaw: boolean): string | Problem[] {
+  // So short, it neither nests too deep nor has a number of too many digits, but by an exponent.
+  const isPlain =
+    source.length <= 2 * MAX_DEPTH && !mayHoldUnstorable(source) && !MAY_HOLD_EXPONENT.test(source);
+  if (!isPlain) return readRaw(record, keepRaw);
+  // A row's values are sent as lines. Within a text there is none, and elsewhere it says nothing.
+  return source.includes('\n') ? source.replaceAll('\n', ' ') : source;
+}
+
+const MAY_HOLD_EXPONENT = /[:,[]\s*-?\d[\d.]*[eE]/;
 
 /** Where the first number is that Postgres cannot hold; null where it is depth that is wrong. */
 function pathToNumber(value: unknown, levels: number): string[] | null {

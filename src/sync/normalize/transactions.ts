@@ -1,10 +1,12 @@
 import { transaction, type WireTransaction } from '../../calico/contract.ts';
 import { fastReader } from '../../calico/fast-read.ts';
 import { canonicalJson } from '../../calico/json.ts';
+import type { TransactionGlance } from '../../db/find-transactions.ts';
 import { TRANSACTION_KINDS, type TransactionKind } from '../../db/schema.ts';
 import type { Problem } from '../../db/set-aside.ts';
 import { type FeeRow, keyOf, type TransactionRow } from '../../db/transactions.ts';
-import { contentHashOf, keyFaults, type Normalized, problemsOf, readRaw, textField } from './record.ts';
+import { contentHashOf, partHashOf } from './reading.ts';
+import { keyFaults, type Normalized, problemsOf, rawOf, textField } from './record.ts';
 
 const read = fastReader(transaction);
 
@@ -22,9 +24,24 @@ const SIDES: Record<TransactionKind, { input: SideRule; output: SideRule }> = {
 };
 type SideRule = 'required' | 'optional' | 'absent';
 
-/** One wire transaction as the row of its kind's table with its fees. Pure and total: what is no row says why. */
-export function normalizeTransaction(record: unknown, keepRaw: boolean): Normalized<TransactionRow> {
-  const raw = readRaw(record, keepRaw);
+/** Which row is a record's, before it is read; null where it cannot be told. */
+export function glanceAtTransaction(record: unknown): TransactionGlance | null {
+  const providerId = textField(record, 'provider_id');
+  const transactionId = textField(record, 'transaction_id');
+  if (!providerId || !transactionId) return null;
+  return { providerId, transactionId, kind: textField(record, 'kind') ?? '' };
+}
+
+/**
+ * One wire transaction as the row of its kind's table with its fees. `source` is its text. Pure and total: what is no row says
+ * why.
+ */
+export function normalizeTransaction(
+  record: unknown,
+  source: string,
+  keepRaw: boolean,
+): Normalized<TransactionRow> {
+  const raw = rawOf(record, source, keepRaw);
   if (typeof raw !== 'string') return { problems: raw, key: keyOfUnread(record) };
   const parsed = read(record);
   if (!parsed.success) return { problems: problemsOf(parsed.error), key: keyOfUnread(record) };
@@ -38,38 +55,38 @@ export function normalizeTransaction(record: unknown, keepRaw: boolean): Normali
   ];
   if (problems.length > 0) return { problems, key: keyOfUnread(record) };
 
-  return {
-    // Written out: objects spread into the middle of another cost a third of normalizing.
-    row: {
-      kind,
-      providerId: wire.provider_id,
-      transactionId: wire.transaction_id,
-      accountId: wire.account_id ?? null,
-      occurredAt: wire.timestamp,
-      category: wire.categorization?.type ?? null,
-      subcategory: wire.categorization?.subtype ?? null,
-      inputAssetSymbol: input?.asset_symbol ?? null,
-      inputContractAddress: input?.contract_address ?? null,
-      inputAmount: input?.amount ?? null,
-      inputValueAmount: input?.value?.amount ?? null,
-      inputValueCurrency: input?.value?.currency ?? null,
-      outputAssetSymbol: output?.asset_symbol ?? null,
-      outputContractAddress: output?.contract_address ?? null,
-      outputAmount: output?.amount ?? null,
-      outputValueAmount: output?.value?.amount ?? null,
-      outputValueCurrency: output?.value?.currency ?? null,
-      fromAddress: wire.from_address ?? null,
-      toAddress: wire.to_address ?? null,
-      transactionHash: wire.hash ?? null,
-      network: wire.network ?? null,
-      description: wire.description ?? null,
-      raw: keepRaw ? raw : null,
-      contentHash: contentHashOf(raw),
-      fees: (wire.fees?.items ?? []).map((fee, position) =>
-        feeRow(fee, position, feeSource(record, position), keepRaw),
-      ),
-    },
+  const fees = (wire.fees?.items ?? []).map(readFee);
+  // Written out: objects spread into the middle of another cost a third of normalizing.
+  const row: TransactionRow = {
+    kind,
+    providerId: wire.provider_id,
+    transactionId: wire.transaction_id,
+    accountId: wire.account_id ?? null,
+    occurredAt: wire.timestamp,
+    category: wire.categorization?.type ?? null,
+    subcategory: wire.categorization?.subtype ?? null,
+    inputAssetSymbol: input?.asset_symbol ?? null,
+    inputContractAddress: input?.contract_address ?? null,
+    inputAmount: input?.amount ?? null,
+    inputValueAmount: input?.value?.amount ?? null,
+    inputValueCurrency: input?.value?.currency ?? null,
+    outputAssetSymbol: output?.asset_symbol ?? null,
+    outputContractAddress: output?.contract_address ?? null,
+    outputAmount: output?.amount ?? null,
+    outputValueAmount: output?.value?.amount ?? null,
+    outputValueCurrency: output?.value?.currency ?? null,
+    fromAddress: wire.from_address ?? null,
+    toAddress: wire.to_address ?? null,
+    transactionHash: wire.hash ?? null,
+    network: wire.network ?? null,
+    description: wire.description ?? null,
+    raw: null,
+    contentHash: '',
+    fees: () => fees.map((fee, position) => feeRow(fee, position, feeSource(record, position), keepRaw)),
   };
+  row.contentHash = contentHashOf(source, JSON.stringify([row, fees]));
+  if (keepRaw) row.raw = raw;
+  return { row };
 }
 
 /** The discriminator's kind; where it is missing or none of the six, the shape's. */
@@ -97,22 +114,24 @@ function feeSource(record: unknown, position: number): unknown {
   return (record as { fees: { items: unknown[] } }).fees.items[position];
 }
 
-function feeRow(fee: WireFee, position: number, source: unknown, keepRaw: boolean): FeeRow {
-  const raw = canonicalJson(source);
+type ReadFee = Omit<FeeRow, 'position' | 'raw' | 'contentHash'>;
+
+function readFee(fee: WireFee): ReadFee {
   return {
-    position,
     feeType: fee.type ?? null,
     assetSymbol: fee.asset_symbol,
     amount: fee.amount,
     valueAmount: fee.value?.amount ?? null,
     valueCurrency: fee.value?.currency ?? null,
-    raw: keepRaw ? raw : null,
-    contentHash: contentHashOf(raw),
   };
 }
 
+function feeRow(fee: ReadFee, position: number, source: unknown, keepRaw: boolean): FeeRow {
+  const raw = canonicalJson(source);
+  return { ...fee, position, raw: keepRaw ? raw : null, contentHash: partHashOf(raw) };
+}
+
 function keyOfUnread(record: unknown): string | null {
-  const providerId = textField(record, 'provider_id');
-  const transactionId = textField(record, 'transaction_id');
-  return providerId && transactionId ? keyOf({ providerId, transactionId }) : null;
+  const glance = glanceAtTransaction(record);
+  return glance && keyOf(glance);
 }

@@ -43,6 +43,8 @@ export function openSyncDeps(
     oauth: spec,
     keys: new Map([['test', Buffer.from(spec.keyBase64, 'base64')]]),
     begin: beginAhead,
+    isAnyoneWaiting: async () => true,
+    unheard: new Set(),
     settings: spec.settings,
     fleet: createFleet({ ...surroundings, db, limiter: { acquire: async () => {} }, maxWaitMs: 60_000 }),
     ...surroundings,

@@ -106,7 +106,8 @@ export async function createCustomers(seed: number, options: WorldOptions = {}):
       let rounds = 0;
       do {
         await change();
-        await untilSynced(options);
+        // All of the faults may fall into one round.
+        await untilSynced({ timeoutMs: 120_000, ...options });
         rounds++;
       } while (!over);
       await faults;

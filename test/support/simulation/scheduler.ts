@@ -45,6 +45,8 @@ export function createScheduler(countLockWaits: () => Promise<number>): Schedule
   let broken: unknown = null;
   let changes = 0;
   let onChange = () => {};
+  /** How many waited for locks when last nobody moved. */
+  let locked = 0;
 
   const changed = () => {
     changes++;
@@ -54,13 +56,19 @@ export function createScheduler(countLockWaits: () => Promise<number>): Schedule
 
   /** Until nobody moves; whoever waits for a lock does not, and stays so until another has gone on. */
   async function settle(): Promise<void> {
-    for (let lookAfterMs = LOOK_AFTER_MS; moving() > 0; lookAfterMs *= 2) {
+    for (let lookAfterMs = LOOK_AFTER_MS; moving() > 0; ) {
       const before = changes;
-      // Alone, nobody waits for another's lock.
-      if (await changesWithin(actors.size > 1 ? lookAfterMs : null)) continue;
-      const waiting = await countLockWaits();
-      if (changes === before && waiting === moving()) return;
+      // Those who waited before are most likely the ones that do; else it takes as long as a statement until there is anything to see.
+      if (moving() !== locked) {
+        // Alone, nobody waits for another's lock.
+        if (await changesWithin(actors.size > 1 ? lookAfterMs : null)) continue;
+        lookAfterMs *= 2;
+      }
+      locked = await countLockWaits();
+      if (changes === before && locked === moving()) return;
+      if (changes === before) locked = 0;
     }
+    locked = 0;
     if (broken !== null) throw broken;
   }
 

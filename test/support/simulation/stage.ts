@@ -8,6 +8,7 @@ import type { Connection } from '../../../src/db/statements.ts';
 import type { KeyRing } from '../../../src/db/vault.ts';
 import { createMemoryData, type MemoryData } from '../../../src/sandbox/data-memory.ts';
 import { type Sandbox, startSandbox } from '../../../src/sandbox/server.ts';
+import type { SyncDeps } from '../../../src/sync/turn.ts';
 import { installClock, openClock, type SimulatedClock } from './clock.ts';
 
 /** How many workers there are at most; the operator is one of them. */
@@ -17,6 +18,7 @@ export const SLOTS = ['w1', 'w2', 'w3', 'operator'] as const;
 export type Slot = {
   name: (typeof SLOTS)[number];
   db: Database;
+  unheard: SyncDeps['unheard'];
   /** Set while a piece of work is under way here. */
   onStatement: ((moment: string, connection: Connection) => Promise<void>) | null;
 };
@@ -66,7 +68,7 @@ export async function openStage(databaseUrl: string): Promise<Stage> {
     sleep: clock.advance,
   });
   const slots = SLOTS.map((name): Slot => {
-    const slot: Omit<Slot, 'db'> = { name, onStatement: null };
+    const slot: Omit<Slot, 'db'> = { name, unheard: new Set(), onStatement: null };
     const onStatement = (moment: string, connection: Connection) => slot.onStatement?.(moment, connection);
     const db = openDatabase({ url: databaseUrl, maxConnections: 3, onStatement });
     return Object.assign(slot, { db });
@@ -94,6 +96,7 @@ export async function openStage(databaseUrl: string): Promise<Stage> {
       return rows[0]?.waiting ?? 0;
     },
     clear: async (nowMs) => {
+      for (const { unheard } of slots) unheard.clear();
       await pool.query(tables.map((table) => `DELETE FROM calico.${table}`).join('; '));
       await clock.set(nowMs);
       for (const customerId of data.customerIds()) {

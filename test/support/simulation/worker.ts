@@ -75,13 +75,15 @@ export function takeCalmTurn(options: WorkerOptions, { customerId }: Actor): Pro
 }
 
 function depsOf(options: WorkerOptions, db: Database, client: CalicoClient, begin: Begin): SyncDeps {
-  const { stage, draw, settings } = options;
+  const { stage, draw, settings, slot } = options;
   const { keys, log, sandbox } = stage;
   const { now } = stage.clock;
   const random = () => draw(2 ** 32) / 2 ** 32;
   const { maxWaitMs } = SETTINGS;
   return {
     ...{ db, client, begin, keys, log, now, random },
+    isAnyoneWaiting: async () => true,
+    unheard: slot.unheard,
     settings: { ...SETTINGS, ...settings },
     oauth: { clientId: sandbox.clientId, clientSecret: sandbox.clientSecret },
     fleet: createFleet({ db, limiter: UNLIMITED, log, now, random, maxWaitMs }),
@@ -92,11 +94,11 @@ function depsOf(options: WorkerOptions, db: Database, client: CalicoClient, begi
 const firstOrLast =
   (draw: Draw): Begin =>
   async (work) => {
-    if (draw(2) === 0) return { result: work, ended: Promise.resolve() };
+    if (draw(2) === 0) return { goesOn: false, result: work, ended: Promise.resolve() };
     const result = work();
     const ended = result.catch(() => {});
     await ended;
-    return { result: () => result, ended };
+    return { goesOn: false, result: () => result, ended };
   };
 
 /** Any other piece of work on the database, at this slot's gates. */

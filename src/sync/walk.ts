@@ -1,0 +1,108 @@
+/**
+ * Walks a stream's pages, two at a time: while one is written the next one is asked for, read, and sent to wait in Postgres behind it. They
+ * are committed in their order, and no third one is asked for before the first has landed.
+ */
+import { walkError } from '../calico/errors.ts';
+import type { Page } from '../calico/pages.ts';
+import type { Pass } from '../db/checkpoints.ts';
+import type { Begun } from './ahead.ts';
+import { type Committed, commitPage, type Landing, type PageCommit } from './commit-page.ts';
+import { keepDrift } from './drift.ts';
+import type { Outcome } from './outcome.ts';
+import { isSecondLook } from './pass-step.ts';
+import { downIn, union } from './providers.ts';
+import { stopped } from './settle.ts';
+import type { Stream } from './streams.ts';
+import { giveWay, prolong, type Turn } from './turn.ts';
+
+type ReadPage = Pick<PageCommit, 'page' | 'read'>;
+
+/** From where the pass is to its end (null), or to that of the turn. @throws what a page cannot go on with */
+export async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outcome | null> {
+  const { deps, lease, courier } = turn;
+  const { endpoint } = stream;
+  const { pageLimit: limit, keepRaw } = deps.settings;
+  let expectNew = pass.passWalk === 0 && pass.passLiveRows === 0;
+  const read = async (cursor: string | null): Promise<ReadPage> => {
+    const page = await courier.page({ endpoint, cursor, limit, startTime: pass.passStartTime });
+    const glanced = expectNew ? null : stream.glance(page, keepRaw);
+    return { page, read: glanced ?? (await stream.prepare(page, keepRaw, expectNew)) };
+  };
+  const commit = (at: Pass, { page, read }: ReadPage, before: Landing | null): Landing => {
+    const landing = commitPage(deps.db, { lease, run: turn.run, stream, pass: at, page, read }, before);
+    const committed = landing.committed.then(async (done) => {
+      const told = done.step === 'stands' ? 'the first page stands' : 'page committed';
+      turn.log.debug({ stream: stream.name, page: at.pagesDone, ...done.counts }, told);
+      expectNew = isAllNew(done);
+      noteProgress(turn, page);
+      await keepDrift(turn);
+      return done;
+    });
+    committed.catch(() => {}); // heard where it is waited for
+    return { ...landing, committed };
+  };
+  let begun: Begun<ReadPage> | null = null;
+  let landing: Landing | null = null;
+  try {
+    for (let at = pass; ; ) {
+      const current: ReadPage = await (begun?.result() ?? read(at.cursor));
+      const { page } = current;
+      if (at.pagesDone >= MAX_PAGES * (at.passWalk + 1))
+        throw walkError(endpoint, `the pages have no end: ${MAX_PAGES} in one walk`);
+      const { nextCursor } = page;
+      if (landing) landing = await commitBehind(landing, (before) => commit(at, current, before));
+      await prolong(turn);
+      const mayBeLast = isSecondLook(at, page) || turn.pagesLeft <= 1 || turn.stop.aborted;
+      // Asked for and read while this one is written, which is committed first all the same.
+      begun = nextCursor === null || mayBeLast ? null : await deps.begin(() => read(nextCursor));
+      landing ??= commit(at, current, null);
+      // What a partial page says of its providers, the next one must know.
+      if (begun?.goesOn && !page.partial) {
+        at = { ...at, cursor: nextCursor, pagesDone: at.pagesDone + 1 };
+        continue;
+      }
+      const { next }: Committed = await landing.committed;
+      landing = null;
+      if (next === null) return null;
+      at = next;
+      if (turn.stop.aborted) return stopped(turn);
+      if (turn.pagesLeft <= 0) return giveWay(turn);
+    }
+  } catch (error) {
+    // What went wrong with an earlier page comes first.
+    await landing?.committed;
+    throw error;
+  } finally {
+    await begun?.ended;
+  }
+}
+
+/**
+ * Sends a page behind the one before it, and waits for that one. Null: this one came between two attempts of that, and did not follow.
+ */
+async function commitBehind(before: Landing, commit: (before: Landing) => Landing): Promise<Landing | null> {
+  const landing = commit(before);
+  const isWhole = await before.committed.then(() => before.whole).catch(() => false);
+  if (isWhole) return landing;
+  const follows = await landing.committed.then(
+    () => true,
+    () => false,
+  );
+  await before.committed;
+  return follows ? landing : null;
+}
+
+/** Was nothing of a page known before? The next one's records are likely to be new as well, until its walk ends. */
+function isAllNew({ counts, next }: Committed): boolean {
+  return next?.passWalk === 0 && counts.inserted > 0 && counts.updated + counts.unchanged === 0;
+}
+
+/** A walk this long is one that never ends: ten million records at 100 a page. */
+const MAX_PAGES = 100_000;
+
+/** What a committed page changes of the run; the same stands in Postgres already. */
+function noteProgress(turn: Turn, page: Page): void {
+  turn.pagesLeft--;
+  const providersDown = union(turn.run.providersDown, downIn(page).keys());
+  turn.run = { ...turn.run, attempts: 0, failures: {}, waitingSince: null, waitingFor: null, providersDown };
+}

@@ -6,6 +6,7 @@
 import { Redis } from 'ioredis';
 import pg from 'pg';
 import { type RateLimiterAbstract, RateLimiterPostgres, RateLimiterRedis } from 'rate-limiter-flexible';
+import { HeardClient } from './heard-client.ts';
 
 /**
  * One request in each window of `everyUs` microseconds. A window begins when the one before it ended, if that is at most
@@ -60,6 +61,7 @@ export function postgresBudgetStore(
 ): BudgetStore {
   const pool = new pg.Pool({
     connectionString: url,
+    Client: HeardClient,
     max: 4, // the others of those that ask at once wait for one of these
     connectionTimeoutMillis: STORE_TIMEOUT_MS,
     query_timeout: STORE_TIMEOUT_MS,

@@ -9,6 +9,7 @@ import {
   createRedisBackend,
   type IQueueBackend,
   LATEST_SCHEMA_VERSION,
+  PostgresQueueBackend,
   runMigrations,
   SchemaMigrationRequiredError,
 } from 'bullmq';
@@ -21,6 +22,7 @@ import {
   redisBudgetStore,
 } from './budget-store.ts';
 import { within } from './deadline.ts';
+import { HeardClient } from './heard-client.ts';
 import { messageOf } from './outage.ts';
 
 /**
@@ -132,8 +134,14 @@ function redisBackend(url: string, prefix: string): QueueConnection['backend'] {
 }
 
 function postgresBackend(connectionString: string, schema: string): QueueConnection['backend'] {
-  const connection = { ...clientOptions(connectionString), schema, max: POOL_SIZE };
-  return (name, options, role) => createPostgresBackend(name, { ...options, connection }, role);
+  const connection = { ...clientOptions(connectionString), schema, max: POOL_SIZE, Client: HeardClient };
+  return (name, options, role) => {
+    const backend = createPostgresBackend(name, { ...options, connection }, role);
+    // The connection that LISTENs is none of the pool's: BullMQ makes it, anew whenever it breaks, of the module it has loaded.
+    if (backend instanceof PostgresQueueBackend)
+      Object.assign(backend.connection, { pgModule: { Client: HeardClient } });
+    return backend;
+  };
 }
 
 /** Connections a queue or a worker holds; a worker has one more for LISTEN. */
@@ -164,12 +172,19 @@ async function checkSchema(url: string, schema: string): Promise<void> {
 
 async function withClient<T>(url: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client(clientOptions(url));
-  client.on('error', () => undefined); // whatever breaks the connection also fails the query that waits for it
+  let broken: unknown;
+  client.on('error', (error) => {
+    broken ??= error;
+  });
   try {
     await client.connect().catch((error) => {
-      throw new Error(`The queue at ${readUrl(url).where} cannot be reached: ${messageOf(error)}`);
+      broken = error;
+      throw error;
     });
     return await use(client);
+  } catch (error) {
+    if (broken === undefined) throw error;
+    throw new Error(`The queue at ${readUrl(url).where} cannot be reached: ${messageOf(broken)}`);
   } finally {
     await client.end().catch(() => undefined);
   }

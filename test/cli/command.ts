@@ -23,6 +23,8 @@ export interface Running {
   output(): string;
   /** Waits until it has printed this; fails where it ends without. */
   prints(text: string): Promise<void>;
+  /** Waits for `work`; fails with all that it has printed where that fails, or where it ends before. */
+  during<T>(work: Promise<T>): Promise<T>;
   signal(name: 'SIGTERM' | 'SIGINT' | 'SIGSTOP' | 'SIGCONT'): void;
   finished: Promise<Finished>;
 }
@@ -77,10 +79,18 @@ function startNode(args: readonly string[], settings: Settings, stdin?: string):
   });
   const output = () => Object.values(read()).join('');
   const shown = args.join(' ');
+  const ended = finished.then(({ code }) => {
+    throw new Error(`${shown} ended with ${code}`);
+  });
+  ended.catch(() => {}); // mostly nobody waits for it
   return {
     output,
     finished,
     signal: (name) => void child.kill(name),
+    during: (work) =>
+      Promise.race([work, ended]).catch((error: unknown) => {
+        throw new Error(`${error}\nIt had printed:\n${output()}`, { cause: error });
+      }),
     prints: async (text) => {
       const found = () => output().includes(text) || over;
       await waitFor(found, { describe: `"${text}" from ${shown}`, timeoutMs: 60_000 });

@@ -1,12 +1,11 @@
 /** What goes wrong in Postgres leaves db/ as one kind of error, and no value that was bound leaves with it. */
-import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
 import { inspect } from 'node:util';
 import { eq, sql } from 'drizzle-orm';
 import { expect, onTestFinished, test } from 'vitest';
 import { type Database, openDatabase, type Transaction } from '../../src/db/client.ts';
 import { DatabaseError } from '../../src/db/errors.ts';
 import { customers } from '../../src/db/schema-sync.ts';
+import { openEarlyEndingLink } from '../support/early-end.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { createWorld } from '../support/world.ts';
 
@@ -149,36 +148,22 @@ test('a connection that dies in a transaction is an unavailable Postgres, and th
   await db.close();
 });
 
-/** A message of Postgres' ("Message Formats", 55.7). */
-function message(type: string, body: Buffer): Buffer {
-  const head = Buffer.alloc(5);
-  head.write(type);
-  head.writeInt32BE(4 + body.length, 1);
-  return Buffer.concat([head, body]);
-}
-
 test('a connection that is ended as soon as it is there is an unavailable Postgres, and ends nobody', async () => {
-  const fields = ['SFATAL', 'VFATAL', 'C57P01', 'Mterminating connection due to administrator command', ''];
-  // In one piece: whoever asked for the connection has not heard of it yet.
-  const answer = Buffer.concat([
-    message('R', Buffer.alloc(4)),
-    message('Z', Buffer.from('I')),
-    message('E', Buffer.from(`${fields.join('\0')}\0`)),
-  ]);
-  const server = createServer((socket) => {
-    socket.on('error', () => {});
-    socket.once('data', () => socket.end(answer));
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  const db = openDatabase({ url: `postgres://someone@127.0.0.1:${port}/gone`, maxConnections: 1 });
+  const world = await createWorld();
+  const link = await openEarlyEndingLink(world.database.url);
+  const db = openDatabase({ url: link.url, maxConnections: 1 });
   onTestFinished(async () => {
     await db.close();
-    server.close();
+    await link.close();
   });
   const work = () => db.transaction(({ query }) => query('fine', 'SELECT 1', []));
+
+  // Whoever asked for the connection has not heard of it yet.
+  link.endEarly(true);
   await expect(work()).rejects.toMatchObject({ kind: 'unavailable' });
-  await expect(work(), 'the pool lives on').rejects.toMatchObject({ kind: 'unavailable' });
+  await expect(work()).rejects.toMatchObject({ kind: 'unavailable' });
+  link.endEarly(false);
+  await expect(work(), 'the pool lives on').resolves.toHaveLength(1);
 });
 
 test('a connection that dies while idle is heard of, and ends nobody', async () => {

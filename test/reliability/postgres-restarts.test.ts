@@ -39,7 +39,7 @@ async function restartUnderWorker(context: TestContext, redisUrl: string | null)
         await postgres.restart(how);
       });
   };
-  const rounds = await syncWhile(restarts(), { cutWaits: true });
+  const rounds = await worker.during(syncWhile(restarts(), { cutWaits: true }));
 
   const { code, stderr } = await stop(worker);
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });

@@ -19,8 +19,15 @@ export interface BreakableLink {
   close(): Promise<void>;
 }
 
-/** Opens a link on a free local port to the server that `url` names. */
-export async function openBreakableLink(url: string, defaultPort: number): Promise<BreakableLink> {
+/**
+ * Opens a link on a free local port to the server that `url` names.
+ * @param lastWords what is said in the same packet behind an answer of the server's, where that is to be its last
+ */
+export async function openBreakableLink(
+  url: string,
+  defaultPort: number,
+  lastWords: (answer: Buffer) => Buffer | null = () => null,
+): Promise<BreakableLink> {
   const target = new URL(url);
   const host = target.hostname;
   const port = Number(target.port || defaultPort);
@@ -43,7 +50,12 @@ export async function openBreakableLink(url: string, defaultPort: number): Promi
     const far = connect(port, host);
     track(far);
     near.on('data', (chunk) => state === 'open' && far.write(chunk));
-    far.on('data', (chunk) => state === 'open' && near.write(chunk));
+    far.on('data', (chunk: Buffer) => {
+      if (state !== 'open') return;
+      const last = lastWords(chunk);
+      if (last === null) near.write(chunk);
+      else near.end(Buffer.concat([chunk, last]));
+    });
     near.on('close', () => far.destroy());
     far.on('close', () => near.destroy());
   });

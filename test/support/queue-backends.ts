@@ -46,7 +46,8 @@ function describeOnRedis(name: string, url: string, suite: (backend: TestQueueBa
   });
 }
 
-function describeOnPostgres(name: string, suite: (backend: TestQueueBackend) => void): void {
+/** For what only Postgres does. */
+export function describeOnPostgres(name: string, suite: (backend: TestQueueBackend) => void): void {
   describe(`${name} (postgres)`, () => {
     const named = nameTestDatabase();
     const prefix = uniquePrefix();

@@ -79,12 +79,14 @@ const startAt = built('begin_pass', (orm) => {
 
 /**
  * The pages of one pass form a chain: each commit names the cursor it came from. It breaks for a page that was sent behind one that did
- * not land; else where a crash of Postgres took back the latest pages under a worker's feet, or by a defect of ours, and the next turn
- * goes on at the checkpoint.
+ * not land, which nobody hears of; else where a crash of Postgres took back the latest pages under a worker's feet (or by a defect of
+ * ours, which shows in that it breaks again), and the next turn goes on at the checkpoint.
  */
 export class BrokenChainError extends Error {
   constructor(stream: StreamName) {
-    super(`the ${stream} page that was to be committed does not follow the one before it`);
+    super(
+      `the ${stream} page does not follow what is there: a crash of Postgres took back the one before it`,
+    );
     this.name = 'BrokenChainError';
   }
 }

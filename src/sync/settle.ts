@@ -4,6 +4,7 @@ import { causeOf } from '../calico/causes.ts';
 import type { Endpoint } from '../calico/contract.ts';
 import { CalicoError, type Failure } from '../calico/errors.ts';
 import { backoffMs, decide, type Rule, situationOf } from '../calico/response-codes.ts';
+import { BrokenChainError } from '../db/checkpoints.ts';
 import type { Orm } from '../db/client.ts';
 import { readCredentials } from '../db/credentials.ts';
 import { DatabaseError } from '../db/errors.ts';
@@ -145,14 +146,18 @@ function ruleFor({ run }: Turn, error: unknown): { do: 'wait' | 'retry' | 'dead_
     if ('rule' in decision) return decision;
   }
   if (error instanceof NoCredentialsError) return { do: 'dead_letter', rule: OUR_RULES.credentials };
-  const rule = error instanceof DatabaseError ? OUR_RULES.database : OUR_RULES.defect;
+  const rule = isOfPostgres(error) ? OUR_RULES.database : OUR_RULES.defect;
   return { do: attempts + 1 >= rule.maxAttempts ? 'dead_letter' : 'retry', rule };
 }
 
 /** What is counted and waited for: the table's row, or one of ours. */
 function situationIn(error: unknown): string {
   if (error instanceof CalicoError) return String(situationOf(error.failure));
-  return error instanceof DatabaseError ? 'database' : 'defect';
+  return isOfPostgres(error) ? 'database' : 'defect';
+}
+
+function isOfPostgres(error: unknown): boolean {
+  return error instanceof DatabaseError || error instanceof BrokenChainError;
 }
 
 /**

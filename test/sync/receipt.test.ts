@@ -102,7 +102,7 @@ test.each([
   expect(await outcome).toMatchObject({ kind: 'later', why: 'retry' });
   expect(Object.keys(await homesOf(world, 'alice'))).toEqual(['t000', 't001']);
   const [run] = await runsOf(world, 'alice');
-  expect(run?.reason).toContain('does not follow the one before it');
+  expect(run?.reason).toContain('does not follow what is there');
   expect(await receiptOf(world, run?.run_id ?? '', 'transactions')).toMatchObject({
     pages: 1,
     fetched: 2,

@@ -172,8 +172,10 @@ export function createOracle(pool: pg.Pool, calico: Calico): Oracle {
         ...letterFaults(known, customerId, letters),
       ];
       known.turns.delete(began);
-      // Nothing here is a defect of Calico's or of Postgres'.
-      const defects = runs.filter(({ reason }) => reason?.includes('calico-sync itself failed'));
+      // Nothing here is a defect of Calico's or of Postgres', which is never killed.
+      const defects = runs.filter(({ reason }) =>
+        /calico-sync itself failed|does not follow what is there/.test(reason ?? ''),
+      );
       faults.push(...defects.map(({ reason }) => `a defect: ${reason}`));
       for (const run of runs.filter(({ id, status }) => ENDED.includes(status) && !known.ended.has(id))) {
         known.ended.add(run.id);

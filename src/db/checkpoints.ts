@@ -84,9 +84,7 @@ const startAt = built('begin_pass', (orm) => {
  */
 export class BrokenChainError extends Error {
   constructor(stream: StreamName) {
-    super(
-      `the ${stream} page does not follow what is there: a crash of Postgres took back the one before it`,
-    );
+    super(`the ${stream} page does not follow what is there`);
     this.name = 'BrokenChainError';
   }
 }

@@ -35,6 +35,15 @@ const OUR_RULES = {
     sentence: 'Postgres did not take what was to be written',
     nextStep: 'look at the Postgres server, then calico-sync sync <id>',
   },
+  'taken back': {
+    verdict: 'retry',
+    maxAttempts: MOST_DATABASE_TRIES,
+    backoff: 'short',
+    fault: 'ours',
+    sentence: 'Postgres has lost the latest pages, as in a crash',
+    nextStep:
+      'look at the Postgres server; if it did not crash, report it with the evidence; then calico-sync sync <id>',
+  },
   defect: {
     verdict: 'retry',
     maxAttempts: 3,
@@ -146,18 +155,19 @@ function ruleFor({ run }: Turn, error: unknown): { do: 'wait' | 'retry' | 'dead_
     if ('rule' in decision) return decision;
   }
   if (error instanceof NoCredentialsError) return { do: 'dead_letter', rule: OUR_RULES.credentials };
-  const rule = isOfPostgres(error) ? OUR_RULES.database : OUR_RULES.defect;
+  const rule = OUR_RULES[ownSituation(error)];
   return { do: attempts + 1 >= rule.maxAttempts ? 'dead_letter' : 'retry', rule };
 }
 
 /** What is counted and waited for: the table's row, or one of ours. */
 function situationIn(error: unknown): string {
   if (error instanceof CalicoError) return String(situationOf(error.failure));
-  return isOfPostgres(error) ? 'database' : 'defect';
+  return ownSituation(error);
 }
 
-function isOfPostgres(error: unknown): boolean {
-  return error instanceof DatabaseError || error instanceof BrokenChainError;
+function ownSituation(error: unknown): 'database' | 'taken back' | 'defect' {
+  if (error instanceof BrokenChainError) return 'taken back';
+  return error instanceof DatabaseError ? 'database' : 'defect';
 }
 
 /**

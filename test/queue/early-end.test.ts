@@ -2,10 +2,12 @@
  * Promises 8 and 12: a Postgres that is shut down ends connections that nobody has heard of yet. An error that nobody
  * listens to would end the process, which vitest reports as a failure of the run.
  */
+import { Queue } from 'bullmq';
 import { expect, it, onTestFinished } from 'vitest';
 import { openBudget } from '../../src/queue/budget.ts';
 import { openQueueConnection } from '../../src/queue/connection.ts';
 import { openSyncQueue } from '../../src/queue/enqueue.ts';
+import { QUEUE_NAME } from '../../src/queue/job.ts';
 import { openEarlyEndingLink } from '../support/early-end.ts';
 import { describeOnPostgres } from '../support/queue-backends.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -53,6 +55,10 @@ describeOnPostgres('a queue whose connections end as they are made', (backend) =
     link.endEarly(true);
 
     await expect(openSyncQueue({ connection, log })).rejects.toThrow('cannot be reached');
+    const queue = new Queue(QUEUE_NAME, { connection: connection.where }, connection.backend);
+    queue.on('error', () => {});
+    onTestFinished(() => queue.close());
+    await expect(queue.waitUntilReady(), 'after that check').rejects.toThrow();
     const budget = openBudget({ connection, perSecond: 1_000, log });
     onTestFinished(() => budget.close());
     await waitFor(() => link.ended() > 1, { describe: 'the connection that is made ahead' });

@@ -1,6 +1,6 @@
 /**
- * Walks a stream's pages, two at a time: while one is written the next one is asked for, read, and sent to wait in Postgres behind it. They
- * are committed in their order, and no third one is asked for before the first has landed.
+ * Walks a stream's pages, two at a time: while one is read and written the next one is asked for, and sent to wait in Postgres behind it
+ * as soon as it is read. They are committed in their order, and no third one is asked for before the first has landed.
  */
 import { walkError } from '../calico/errors.ts';
 import type { Page } from '../calico/pages.ts';
@@ -15,7 +15,7 @@ import { stopped } from './settle.ts';
 import type { Stream } from './streams.ts';
 import { giveWay, prolong, type Turn } from './turn.ts';
 
-type ReadPage = Pick<PageCommit, 'page' | 'read'>;
+type Read = PageCommit['read'];
 
 /** From where the pass is to its end (null), or to that of the turn. @throws what a page cannot go on with */
 export async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outcome | null> {
@@ -23,14 +23,18 @@ export async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outc
   const { endpoint } = stream;
   const { pageLimit: limit, keepRaw } = deps.settings;
   let expectNew = pass.passWalk === 0 && pass.passLiveRows === 0;
-  const read = async (cursor: string | null): Promise<ReadPage> => {
-    const page = await courier.page({ endpoint, cursor, limit, startTime: pass.passStartTime });
+  const fetch = (cursor: string | null): Promise<Page> =>
+    courier.page({ endpoint, cursor, limit, startTime: pass.passStartTime });
+  const readPage = async (page: Page): Promise<Read> => {
     const glanced = expectNew ? null : stream.glance(page, keepRaw);
-    return { page, read: glanced ?? (await stream.prepare(page, keepRaw, expectNew)) };
+    return glanced ?? stream.prepare(page, keepRaw, expectNew);
   };
-  const commit = (at: Pass, { page, read }: ReadPage, before: Landing | null): Landing => {
-    const landing = commitPage(deps.db, { lease, run: turn.run, stream, pass: at, page, read }, before);
-    const committed = landing.committed.then(async (done) => {
+  const commit = (at: Pass, page: Page, reading: Promise<Read>, before: Landing | null): Landing => {
+    const sent = reading.then((read) =>
+      commitPage(deps.db, { lease, run: turn.run, stream, pass: at, page, read }, before),
+    );
+    const committed = sent.then(async (landing) => {
+      const done = await landing.committed;
       const told = done.step === 'stands' ? 'the first page stands' : 'page committed';
       turn.log.debug({ stream: stream.name, page: at.pagesDone, ...done.counts }, told);
       expectNew = isAllNew(done);
@@ -39,23 +43,33 @@ export async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outc
       return done;
     });
     committed.catch(() => {}); // heard where it is waited for
-    return { ...landing, committed };
+    return {
+      held: sent.then(({ held }) => held).catch(() => {}),
+      whole: sent.then(({ whole }) => whole).catch(() => false),
+      committed,
+    };
   };
-  let begun: Begun<ReadPage> | null = null;
+  let begun: Begun<Page> | null = null;
   let landing: Landing | null = null;
+  let behind: Landing | null = null;
   try {
     for (let at = pass; ; ) {
-      const current: ReadPage = await (begun?.result() ?? read(at.cursor));
-      const { page } = current;
+      const page: Page = await (begun?.result() ?? fetch(at.cursor));
       if (at.pagesDone >= MAX_PAGES * (at.passWalk + 1))
         throw walkError(endpoint, `the pages have no end: ${MAX_PAGES} in one walk`);
       const { nextCursor } = page;
-      if (landing) landing = await commitBehind(landing, (before) => commit(at, current, before));
-      await prolong(turn);
-      const mayBeLast = isSecondLook(at, page) || turn.pagesLeft <= 1 || turn.stop.aborted;
-      // Asked for and read while this one is written, which is committed first all the same.
-      begun = nextCursor === null || mayBeLast ? null : await deps.begin(() => read(nextCursor));
-      landing ??= commit(at, current, null);
+      const reading = readPage(page);
+      reading.catch(() => {}); // heard by its commit
+      // Sent as soon as it is read.
+      behind = landing && commit(at, page, reading, landing);
+      const landed: boolean = landing === null || (await hasLanded(landing));
+      if (landed) await prolong(turn);
+      const mayBeLast = !landed || isSecondLook(at, page) || turn.pagesLeft <= 1 || turn.stop.aborted;
+      // Asked for before this one is read: where a worker has many customers, that waits for their pages.
+      begun = nextCursor === null || mayBeLast ? null : await deps.begin(() => fetch(nextCursor));
+      if (landing && behind) landing = await follow(landing, behind);
+      behind = null;
+      landing ??= commit(at, page, reading, null);
       // What a partial page says of its providers, the next one must know.
       if (begun?.goesOn && !page.partial) {
         at = { ...at, cursor: nextCursor, pagesDone: at.pagesDone + 1 };
@@ -73,21 +87,21 @@ export async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outc
     await landing?.committed;
     throw error;
   } finally {
-    await begun?.ended;
+    await Promise.all([begun?.ended, behind && hasLanded(behind)]);
   }
 }
 
-/**
- * Sends a page behind the one before it, and waits for that one. Null: this one came between two attempts of that, and did not follow.
- */
-async function commitBehind(before: Landing, commit: (before: Landing) => Landing): Promise<Landing | null> {
-  const landing = commit(before);
-  const isWhole = await before.committed.then(() => before.whole).catch(() => false);
-  if (isWhole) return landing;
-  const follows = await landing.committed.then(
+const hasLanded = ({ committed }: Landing): Promise<boolean> =>
+  committed.then(
     () => true,
     () => false,
   );
+
+/** Waits for the page before one that was sent behind it. Null: this one came between two attempts of that, and did not follow. */
+async function follow(before: Landing, landing: Landing): Promise<Landing | null> {
+  const isWhole = await before.committed.then(() => before.whole).catch(() => false);
+  if (isWhole) return landing;
+  const follows = await hasLanded(landing);
   await before.committed;
   return follows ? landing : null;
 }

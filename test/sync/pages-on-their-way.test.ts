@@ -1,6 +1,9 @@
 /** Pages are sent behind each other, and new ones without a look: nothing that comes of it is to be seen in the rows. */
+import { setImmediate } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { TRANSACTION_KINDS } from '../../src/db/schema.ts';
+import { beginAhead } from '../../src/sync/ahead.ts';
+import { runSync } from '../../src/sync/run-sync.ts';
 import { createAlice } from '../support/alice.ts';
 import { createGate, type Gate, nth } from '../support/gate.ts';
 import { dataOf, fetchesOf, homesOf, receiptOf, runsOf, waitingBackends } from '../support/look.ts';
@@ -32,6 +35,38 @@ test('a transaction that is known, as any kind, in a page that follows new ones 
   expect(homes).toEqual(expect.arrayContaining(expected));
 });
 
+test('where the page before has landed, the next one is asked for before a hundred records of this one are read', async () => {
+  const gate = createGate(nth(2, 'transactions'));
+  const world = await createWorld({ settings: { pageLimit: 100 }, sandbox: { onRequest: gate.onRequest } });
+  world.data.add('transactions', 'alice', ...sends(250));
+  await world.addCustomer('alice');
+  let pages = 0;
+  let asked = 0;
+  let turns = 0;
+  const countTurns = async () => {
+    for (; asked < 2; turns++) await setImmediate();
+  };
+  const client: typeof world.deps.client = {
+    send: async (request) => {
+      const answer = await world.deps.client.send(request);
+      if (request.endpoint === 'transactions' && ++pages === 2) void countTurns();
+      return answer;
+    },
+  };
+  const begin: typeof beginAhead = (work) => {
+    asked++;
+    return beginAhead(work);
+  };
+  const outcome = runSync({ ...world.deps, client, begin }, 'alice', new AbortController().signal);
+  await gate.arrival;
+  await untilLanded(world, 1);
+  gate.open();
+
+  expect(await outcome).toMatchObject({ kind: 'done' });
+  // Reading a page takes four (ahead.test.ts).
+  expect(turns).toBeLessThan(3);
+});
+
 const REFUSED = {
   'a row that Postgres refuses': transaction('send', 't002', { description: 'poison' }),
   'a known one': transaction('receive', 't001', { description: 'sound' }),
@@ -47,16 +82,7 @@ test.each(Object.entries(REFUSED))('a page with %s lands, and the next one once'
 
   const outcome = world.sync('alice');
   await gate.arrival;
-  await waitFor(
-    () =>
-      world.rows<{ pages_done: number }>(
-        "SELECT pages_done FROM calico.checkpoints WHERE stream = 'transactions'",
-      ),
-    {
-      describe: 'the second page to land',
-      until: ([checkpoint]) => checkpoint?.pages_done === 2,
-    },
-  );
+  await untilLanded(world, 2);
   gate.open();
 
   expect(await outcome).toMatchObject({ kind: 'done' });
@@ -158,6 +184,15 @@ test('who was missing from one page is not forgotten with the next', async () =>
   const [run] = await world.rows<{ providers_down: string[] }>('SELECT providers_down FROM calico.sync_runs');
   expect(run?.providers_down.toSorted()).toEqual(['gemini', 'kraken']);
 });
+
+async function untilLanded({ rows }: World, pages: number): Promise<void> {
+  const pagesDone = () =>
+    rows<{ pages_done: number }>("SELECT pages_done FROM calico.checkpoints WHERE stream = 'transactions'");
+  await waitFor(pagesDone, {
+    describe: `${pages} pages to land`,
+    until: ([checkpoint]) => checkpoint?.pages_done === pages,
+  });
+}
 
 /** A world in which Postgres refuses a description. */
 async function createPoisonable({

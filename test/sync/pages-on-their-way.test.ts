@@ -59,7 +59,8 @@ test('where the page before has landed, the next one is asked for before a hundr
   };
   const outcome = runSync({ ...world.deps, client, begin }, 'alice', new AbortController().signal);
   await gate.arrival;
-  await untilLanded(world, 1);
+  const isLanded = (line: string) => line.includes('page committed') && line.includes('transactions');
+  await waitFor(() => world.logged.some(isLanded), { describe: 'the first page to land' });
   gate.open();
 
   expect(await outcome).toMatchObject({ kind: 'done' });
@@ -82,7 +83,14 @@ test.each(Object.entries(REFUSED))('a page with %s lands, and the next one once'
 
   const outcome = world.sync('alice');
   await gate.arrival;
-  await untilLanded(world, 2);
+  const pagesDone = () =>
+    world.rows<{ pages_done: number }>(
+      "SELECT pages_done FROM calico.checkpoints WHERE stream = 'transactions'",
+    );
+  await waitFor(pagesDone, {
+    describe: 'the second page to land',
+    until: ([checkpoint]) => checkpoint?.pages_done === 2,
+  });
   gate.open();
 
   expect(await outcome).toMatchObject({ kind: 'done' });
@@ -184,15 +192,6 @@ test('who was missing from one page is not forgotten with the next', async () =>
   const [run] = await world.rows<{ providers_down: string[] }>('SELECT providers_down FROM calico.sync_runs');
   expect(run?.providers_down.toSorted()).toEqual(['gemini', 'kraken']);
 });
-
-async function untilLanded({ rows }: World, pages: number): Promise<void> {
-  const pagesDone = () =>
-    rows<{ pages_done: number }>("SELECT pages_done FROM calico.checkpoints WHERE stream = 'transactions'");
-  await waitFor(pagesDone, {
-    describe: `${pages} pages to land`,
-    until: ([checkpoint]) => checkpoint?.pages_done === pages,
-  });
-}
 
 /** A world in which Postgres refuses a description. */
 async function createPoisonable({

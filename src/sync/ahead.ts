@@ -1,4 +1,4 @@
-/** Work that goes on beside what follows it: the next page is asked for and read while this one is written. */
+/** Work that goes on beside what follows it: the next page is asked for while this one is read and written. */
 
 export type Begun<Result> = {
   /** Does it go on beside what follows? */

@@ -65,7 +65,7 @@ export async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outc
       const landed: boolean = landing === null || (await hasLanded(landing));
       if (landed) await prolong(turn);
       const mayBeLast = !landed || isSecondLook(at, page) || turn.pagesLeft <= 1 || turn.stop.aborted;
-      // Asked for before this one is read: where a worker has many customers, that waits for their pages.
+      // Asked for before this one is read to its end: where a worker has many customers, that waits for their pages.
       begun = nextCursor === null || mayBeLast ? null : await deps.begin(() => fetch(nextCursor));
       if (landing && behind) landing = await follow(landing, behind);
       behind = null;
@@ -79,12 +79,15 @@ export async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outc
       landing = null;
       if (next === null) return null;
       at = next;
-      if (turn.stop.aborted) return stopped(turn);
-      if (turn.pagesLeft <= 0) return giveWay(turn);
+      if (turn.stop.aborted || turn.pagesLeft <= 0) {
+        await begun?.ended; // another worker may have the customer from then on
+        return await (turn.stop.aborted ? stopped(turn) : giveWay(turn));
+      }
     }
   } catch (error) {
     // What went wrong with an earlier page comes first.
     await landing?.committed;
+    if (await landing?.whole) await behind?.committed;
     throw error;
   } finally {
     await Promise.all([begun?.ended, behind && hasLanded(behind)]);

@@ -1,6 +1,7 @@
 /** Pages are sent behind each other, and new ones without a look: nothing that comes of it is to be seen in the rows. */
 import { setImmediate } from 'node:timers/promises';
 import { expect, test } from 'vitest';
+import { DatabaseError } from '../../src/db/errors.ts';
 import { TRANSACTION_KINDS } from '../../src/db/schema.ts';
 import { beginAhead } from '../../src/sync/ahead.ts';
 import { runSync } from '../../src/sync/run-sync.ts';
@@ -140,6 +141,37 @@ test('what went wrong with a page is told, not what went wrong with the one aske
     kind: 'later',
     why: 'retry',
     reason: expect.stringContaining('Postgres'),
+  });
+});
+
+test('what went wrong with a page is told, not what went wrong with the question who waits for its turn', async () => {
+  const world = await createAlice({ settings: { slicePages: 3 } });
+  const lost = (message: string) => new DatabaseError('unavailable', '08006', message);
+  let pages = 0;
+  const db: typeof world.db = {
+    ...world.db,
+    transaction: (work, options) =>
+      world.db.transaction((tx) => {
+        const query: typeof tx.query = async (name, ...rest) => {
+          // It is the slice's last, behind one of positions.
+          if (name === 'advance' && ++pages === 2) throw lost('the second page is lost');
+          return tx.query(name, ...rest);
+        };
+        return work({ ...tx, query });
+      }, options),
+  };
+  const isAnyoneWaiting = async () => {
+    throw lost('asked in vain who waits');
+  };
+  const outcome = await runSync(
+    { ...world.deps, db, isAnyoneWaiting },
+    'alice',
+    new AbortController().signal,
+  );
+
+  expect(outcome).toMatchObject({
+    kind: 'later',
+    reason: expect.stringContaining('the second page is lost'),
   });
 });
 

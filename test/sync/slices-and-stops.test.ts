@@ -1,6 +1,7 @@
 /** A run yields its place after a slice, and ends between two pages when the process stops. */
 import { expect, test } from 'vitest';
 import { isAnyoneDue } from '../../src/db/customers.ts';
+import { runSync } from '../../src/sync/run-sync.ts';
 import { createGate, nth } from '../support/gate.ts';
 import { dataOf, fetchesOf, receiptOf, runsOf, waitingBackends } from '../support/look.ts';
 import { position, sends } from '../support/records.ts';
@@ -165,6 +166,42 @@ test('stopped while a page is written and the next one has not come, it lands, a
     2,
     ...Array.from({ length: LAST_LOOK - 2 }, () => 1),
   ]);
+});
+
+test('stopped while a request does not end at once, a run gives its customer back when that is over', async () => {
+  const world = await createAlice();
+  const missing = { partial: [{ provider_id: 'kraken', cause: 'maintenance' }] };
+  // What is said of providers is waited for, so that the turn's end comes while the next page is on its way.
+  world.sandbox.faults.add({ endpoint: 'transactions', times: 1, answer: missing });
+  const stop = new AbortController();
+  const released = Promise.withResolvers<void>();
+  const order: string[] = [];
+  let pages = 0;
+  const client: typeof world.deps.client = {
+    send: async (request) => {
+      if (request.endpoint === 'transactions' && ++pages === 2) {
+        stop.abort();
+        await released.promise; // as a trade of tokens does
+        order.push('the request is over');
+      }
+      return world.deps.client.send(request);
+    },
+  };
+  const hasLanded = () =>
+    world.logged.some((line) => line.includes('page committed') && line.includes('transactions'));
+  const db: typeof world.db = {
+    ...world.db,
+    transaction: (work, options) => {
+      if (hasLanded()) order.push('the customer is given back');
+      return world.db.transaction(work, options);
+    },
+  };
+  const outcome = runSync({ ...world.deps, client, db }, 'alice', stop.signal);
+  await waitFor(hasLanded, { describe: 'the page before to land' });
+  released.resolve();
+
+  expect(await outcome).toMatchObject({ kind: 'stopped' });
+  expect(order).toEqual(['the request is over', 'the customer is given back']);
 });
 
 test('told to stop before it began, a sync asks for nothing', async () => {

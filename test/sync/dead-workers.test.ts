@@ -4,7 +4,8 @@ import { openDatabase } from '../../src/db/client.ts';
 import { pauseCustomer, requestSync } from '../../src/db/customers.ts';
 import { settleDeadJob, settleUnreadableJob } from '../../src/sync/dead-workers.ts';
 import { createAlice } from '../support/alice.ts';
-import { customerOf, deadLettersOf, runsOf } from '../support/look.ts';
+import { createGate, nth } from '../support/gate.ts';
+import { customerOf, deadLettersOf, runsOf, untilPageLanded } from '../support/look.ts';
 import { waitFor } from '../support/wait-for.ts';
 import type { World } from '../support/world.ts';
 
@@ -15,9 +16,20 @@ async function dieAtPage(world: World, page: number): Promise<void> {
     page,
     answer: { delayMs: Number.POSITIVE_INFINITY },
   });
+  const pagesLanded = async () => {
+    const [row] = await world.rows<{ pages: number }>(
+      "SELECT coalesce(sum(pages), 0)::int AS pages FROM calico.sync_run_streams WHERE stream = 'transactions'",
+    );
+    return row?.pages ?? 0;
+  };
+  const landed = await pagesLanded();
   const stop = new AbortController();
   const turn = world.sync('alice', stop.signal);
   await waitFor(() => fault.hits === 1, { describe: `page ${page} to be asked for` });
+  await waitFor(pagesLanded, {
+    describe: 'the page before to land, which may be after that',
+    until: (pages) => pages === landed + page - 1,
+  });
   // What a killed worker cannot do either: say a word, hold a lease.
   await world.rows(`UPDATE calico.customers SET lease_until = clock_timestamp(), epoch = epoch + 1`);
   stop.abort();
@@ -82,13 +94,15 @@ test('deaths that each left a page behind are none of the customer’s', async (
 });
 
 test('a job that the queue gives up: the worker that slept is fenced, its run is closed, the schedule moves', async () => {
-  const world = await createAlice();
-  const slow = world.sandbox.faults.add({ endpoint: 'transactions', page: 2, answer: { delayMs: 300 } });
+  const gate = createGate(nth(2, 'transactions'));
+  const world = await createAlice({ sandbox: { onRequest: gate.onRequest } });
   const held = world.sync('alice');
-  await waitFor(() => slow.hits === 1, { describe: 'the second page to be asked for' });
+  await gate.arrival;
+  await untilPageLanded(world, 'alice');
 
   const outcome = await settleDeadJob(world.deps, 'alice', 4);
   expect(outcome).toMatchObject({ kind: 'dead_lettered' });
+  gate.open();
   expect(await held).toMatchObject({ kind: 'fenced' });
 
   expect(await deadLettersOf(world, 'alice')).toMatchObject([

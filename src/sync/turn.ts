@@ -61,6 +61,7 @@ export type Turn = {
   courier: Courier;
   drift: DriftWatch;
   stop: AbortSignal;
+  /** Of the slice, without those that were taken, landed or not. */
   pagesLeft: number;
 };
 
@@ -109,7 +110,7 @@ export async function putOff(
  * its beginning cost as much as five pages.
  */
 export async function prolong(turn: Turn): Promise<void> {
-  if (turn.pagesLeft > 1 || (await turn.deps.isAnyoneWaiting())) return;
+  if (turn.pagesLeft > 0 || (await turn.deps.isAnyoneWaiting())) return;
   turn.pagesLeft += turn.deps.settings.slicePages;
 }
 

@@ -58,13 +58,14 @@ export async function walk(turn: Turn, stream: Stream, pass: Pass): Promise<Outc
       if (at.pagesDone >= MAX_PAGES * (at.passWalk + 1))
         throw walkError(endpoint, `the pages have no end: ${MAX_PAGES} in one walk`);
       const { nextCursor } = page;
+      turn.pagesLeft--;
       const reading = readPage(page);
       reading.catch(() => {}); // heard by its commit
       // Sent as soon as it is read.
       behind = landing && commit(at, page, reading, landing);
       const landed: boolean = landing === null || (await hasLanded(landing));
       if (landed) await prolong(turn);
-      const mayBeLast = !landed || isSecondLook(at, page) || turn.pagesLeft <= 1 || turn.stop.aborted;
+      const mayBeLast = !landed || isSecondLook(at, page) || turn.pagesLeft <= 0 || turn.stop.aborted;
       // Asked for before this one is read to its end: where a worker has many customers, that waits for their pages.
       begun = nextCursor === null || mayBeLast ? null : await deps.begin(() => fetch(nextCursor));
       if (landing && behind) landing = await follow(landing, behind);
@@ -119,7 +120,6 @@ const MAX_PAGES = 100_000;
 
 /** What a committed page changes of the run; the same stands in Postgres already. */
 function noteProgress(turn: Turn, page: Page): void {
-  turn.pagesLeft--;
   const providersDown = union(turn.run.providersDown, downIn(page).keys());
   turn.run = { ...turn.run, attempts: 0, failures: {}, waitingSince: null, waitingFor: null, providersDown };
 }

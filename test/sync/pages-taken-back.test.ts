@@ -3,9 +3,11 @@
  * takes back it takes back whole, and it is fetched again.
  */
 import { expect, onTestFinished, test } from 'vitest';
+import { BrokenChainError } from '../../src/db/checkpoints.ts';
+import { runSync } from '../../src/sync/run-sync.ts';
 import { startOwnPostgres } from '../support/faults/own-postgres.ts';
 import { createGate, nth } from '../support/gate.ts';
-import { homesOf, runsOf } from '../support/look.ts';
+import { deadLettersOf, homesOf, runsOf } from '../support/look.ts';
 import { sends } from '../support/records.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { createWorld, type World } from '../support/world.ts';
@@ -87,6 +89,36 @@ test('pages that a crash of Postgres takes back are gone with their counts and c
   expect(Object.keys(await homesOf(world, 'alice'))).toHaveLength(9);
   expect(await world.rows('SELECT FROM calico.sync_run_streams WHERE NOT balanced')).toEqual([]);
   expect((await runsOf(world, 'alice')).at(-1)).toMatchObject({ status: 'succeeded' });
+});
+
+test('where pages are gone each time, the eighth try is a dead letter that says whom to ask', async () => {
+  const world = await createWorld({ settings: { pageLimit: 1 } });
+  world.data.add('transactions', 'alice', ...sends(2));
+  await world.addCustomer('alice');
+  const db: typeof world.db = {
+    ...world.db,
+    transaction: (work, options) =>
+      world.db.transaction((tx) => {
+        const query: typeof tx.query = async (name, ...rest) => {
+          if (name === 'advance') throw new BrokenChainError('transactions');
+          return tx.query(name, ...rest);
+        };
+        return work({ ...tx, query });
+      }, options),
+  };
+  const kinds: string[] = [];
+  while (!kinds.includes('dead_lettered') && kinds.length < 20) {
+    kinds.push((await runSync({ ...world.deps, db }, 'alice', new AbortController().signal)).kind);
+    await world.makeDue('alice');
+  }
+
+  expect(kinds).toEqual([...Array(7).fill('later'), 'dead_lettered']);
+  expect(await deadLettersOf(world, 'alice')).toMatchObject([
+    {
+      cause: 'taken back',
+      evidence: { nextStep: expect.stringContaining('if it did not crash, report it') },
+    },
+  ]);
 });
 
 /** Nobody writes the log then but those who wait for it. Returns the process, which is asleep. */

@@ -115,22 +115,29 @@ test.each([1, 2, 3, 4, 5, LOOK, LOOK + 1, LAST_LOOK])(
   },
 );
 
-test('stopped while two pages are on their way, both land, and nothing is fetched again', async () => {
-  const world = await createAlice();
+/** A sync of alice's that is told to stop while so many pages of it wait in Postgres, one for its table and the others behind it. */
+async function stopWhileHeldUp(world: World, pages: number, untilThen: Promise<unknown> | null = null) {
   const stop = new AbortController();
   const holder = await world.database.pool.connect();
   await holder.query('BEGIN');
   await holder.query('LOCK calico.send_transactions IN SHARE MODE');
   const outcome = world.sync('alice', stop.signal);
+  await untilThen;
   await waitFor(() => waitingBackends(world), {
     describe: 'one page to wait for the table, and the next one behind it for the customer’s row',
-    until: (waiting) => waiting.length === 2,
+    until: (waiting) => waiting.length === pages,
   });
   stop.abort();
   await holder.query('ROLLBACK');
   holder.release();
-
   expect(await outcome).toMatchObject({ kind: 'stopped' });
+}
+
+test('stopped while two pages are on their way, both land, and nothing is fetched again', async () => {
+  const world = await createAlice();
+
+  await stopWhileHeldUp(world, 2);
+
   expect((await dataOf(world, 'alice'))['send_transactions']).toHaveLength(4);
   expect(await latestReceipt(world)).toMatchObject({ pages: 2, inserted: 4 });
   expect(await world.sync('alice')).toMatchObject({ kind: 'done', status: 'succeeded' });
@@ -140,32 +147,15 @@ test('stopped while two pages are on their way, both land, and nothing is fetche
 test('stopped while a page is written and the next one has not come, it lands, and only that one is asked for again', async () => {
   const gate = createGate(nth(2, 'transactions'));
   const world = await createAlice({ sandbox: { onRequest: gate.onRequest } });
-  const stop = new AbortController();
-  const holder = await world.database.pool.connect();
-  await holder.query('BEGIN');
-  await holder.query('LOCK calico.send_transactions IN SHARE MODE');
-  const outcome = world.sync('alice', stop.signal);
-  await gate.arrival;
-  await waitFor(() => waitingBackends(world), {
-    describe: 'the page to wait for the table',
-    until: (waiting) => waiting.length === 1,
-  });
-  stop.abort();
-  await holder.query('ROLLBACK');
-  holder.release();
 
-  expect(await outcome).toMatchObject({ kind: 'stopped' });
+  await stopWhileHeldUp(world, 1, gate.arrival);
+
   gate.open();
   expect((await dataOf(world, 'alice'))['send_transactions']).toHaveLength(2);
   expect(await runsOf(world, 'alice')).toMatchObject([{ status: 'waiting', attempts: 0 }]);
   expect(await world.sync('alice')).toMatchObject({ kind: 'done', status: 'succeeded' });
-  const [positions, first, next, ...others] = fetchesOf(world, 'alice').values();
-  expect([positions, first, next, ...others]).toEqual([
-    1,
-    1,
-    2,
-    ...Array.from({ length: LAST_LOOK - 2 }, () => 1),
-  ]);
+  const once = Array.from({ length: 1 + LAST_LOOK }, () => 1);
+  expect([...fetchesOf(world, 'alice').values()]).toEqual(once.with(2, 2));
 });
 
 test('stopped while a request does not end at once, a run gives its customer back when that is over', async () => {
